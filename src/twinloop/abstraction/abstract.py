@@ -1,0 +1,156 @@
+"""From user, cell and server twins to the features of a decision: flows for the slot, demand of slices for the window."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from twinloop.abstraction.features import Features
+from twinloop.emulation import Forecast
+from twinloop.entities import USER_ATTRIBUTES, column
+from twinloop.simulator import Params, spectral_efficiency
+from twinloop.slicing import SliceTable
+from twinloop.twins import Twins
+
+_LOWEST_EFFICIENCY = 0.05
+"""bit/s/Hz below which a link is planned as if it had this; else one lost user claims a whole cell; *ours*."""
+
+
+class _People(eqx.Module):
+    """What the twins expect of every user in the next slot."""
+
+    active: Bool[Array, " users"]
+    cell: Int[Array, " users"]
+    slice_row: Int[Array, " users"]
+    efficiency: Float[Array, " users"]
+    need_bps: Float[Array, " users"]
+    want_bps: Float[Array, " users"]
+    cycles_per_bit: Float[Array, " users"]
+    buffer_s: Float[Array, " users"]
+    rate_bps: Float[Array, " users"]
+
+
+class Abstractor(eqx.Module):
+    """Turns forecasts into features with the twin's own belief of the physics, `params`.
+
+    `demand_margin` is added to every slice's predicted demand (0.1 = 10 %), `groups` the number of multicast groups.
+    """
+
+    params: Params
+    demand_margin: Float[Array, ""]
+    groups: int = eqx.field(static=True)
+
+    def abstract(self, twins: Twins, forecast: Forecast, slices: SliceTable) -> Features:
+        """Features of the next slot.
+
+        Demand of slice s in cell c: (1 + margin) sum over its flows of need / spectral efficiency; of cycles at a server:
+        need x expected cycles per bit; of cache: the server's cache in proportion to users who need transcoding.
+        """
+        people = self._people(twins, forecast, slices)
+        flows = _concatenated(self._unicast(people, slices), self._multicast(people, slices))
+        topology = self.params.topology
+        cells, servers, rows = topology.cell_server.shape[0], topology.server_cycles_per_s.shape[0], slices.active.shape[0]
+        margin = 1.0 + self.demand_margin
+        load = jnp.where(flows["flow_active"], flows["need_bps"], 0.0) * margin
+        at_cell = flows["flow_cell"] * rows + flows["flow_slice"]
+        at_server = topology.cell_server[flows["flow_cell"]] * rows + flows["flow_slice"]
+        users = _pooled(people.active.astype(jnp.float32), people.cell * rows + people.slice_row, cells, rows)
+        lower = people.active & (people.need_bps < self.params.catalogue.version_bps[-1] * 0.999)
+        lower_at = topology.cell_server[people.cell] * rows + people.slice_row
+        of_cache = _pooled(lower.astype(jnp.float32), lower_at, servers, rows)
+        of_cache = of_cache / jnp.maximum(jnp.sum(of_cache, axis=1, keepdims=True), 1.0)
+        return Features(
+            **flows,
+            slice_demand_hz=_pooled(load / flows["spectral_efficiency"], at_cell, cells, rows),
+            slice_demand_cycles_per_s=_pooled(load * flows["cycles_per_bit"], at_server, servers, rows),
+            slice_demand_cache_bytes=of_cache * topology.server_cache_bytes[:, None],
+            slice_users=users,
+            cell_server=topology.cell_server,
+            cell_bandwidth_hz=topology.cell_bandwidth_hz,
+            server_cycles_per_s=topology.server_cycles_per_s,
+            server_cache_bytes=topology.server_cache_bytes,
+        )
+
+    def _people(self, twins: Twins, forecast: Forecast, slices: SliceTable) -> _People:
+        params = self.params
+        known = twins.users.current.slot >= 0
+        expected = jnp.where(known, forecast.users.emulated, 0.0)
+
+        def of(name: str) -> Float[Array, " users"]:
+            return expected[:, column(USER_ATTRIBUTES, name)]
+
+        row = params.user_slice
+        need = slices.target_bps[row]
+        buffer = jnp.clip(of("buffer_s"), 0.0, params.player.buffer_cap_s)
+        room_s = params.player.buffer_cap_s - buffer + params.slot_s
+        top = need >= params.catalogue.version_bps[-1] * 0.999
+        share = jnp.where(top, 0.0, jnp.clip(of("transcode_share"), 0.0, 1.0))
+        efficiency = spectral_efficiency(params.radio, of("sinr_db"))
+        last_cell = params.topology.cell_server.shape[0] - 1
+        return _People(
+            active=twins.users.current.active & slices.active[row],
+            cell=jnp.clip(jnp.round(of("serving_cell")), 0, last_cell).astype(jnp.int32),
+            slice_row=row,
+            efficiency=jnp.maximum(efficiency, _LOWEST_EFFICIENCY),
+            need_bps=need,
+            want_bps=need * room_s / params.slot_s,
+            cycles_per_bit=params.edge.cycles_per_bit * share,
+            buffer_s=buffer,
+            rate_bps=jnp.maximum(of("rate_bps"), 1.0),
+        )
+
+    def _unicast(self, people: _People, slices: SliceTable) -> dict[str, Array]:
+        active = people.active & (self.params.user_group < 0)
+        return {
+            "flow_active": active,
+            "flow_cell": people.cell,
+            "flow_slice": people.slice_row,
+            "members": active.astype(jnp.float32),
+            "spectral_efficiency": people.efficiency,
+            "need_bps": people.need_bps,
+            "want_bps": people.want_bps,
+            "cycles_per_bit": people.cycles_per_bit,
+            "buffer_s": people.buffer_s,
+            "average_rate_bps": people.rate_bps,
+            "weight": slices.weight[people.slice_row],
+        }
+
+    def _multicast(self, people: _People, slices: SliceTable) -> dict[str, Array]:
+        """One flow a group and cell: the weakest member sets the rate, the emptiest buffer the wish."""
+        cells = self.params.topology.cell_server.shape[0]
+        bearers = self.groups * cells
+        listens = people.active & (self.params.user_group >= 0)
+        bearer = jnp.where(listens, self.params.user_group * cells + people.cell, bearers)
+
+        def total(value: Array) -> Array:
+            return jax.ops.segment_sum(jnp.where(listens, value, 0.0), bearer, bearers + 1)[:bearers]
+
+        def least(value: Array) -> Array:
+            return jax.ops.segment_min(value, bearer, bearers + 1)[:bearers]
+
+        members = total(jnp.ones_like(people.need_bps))
+        some = members > 0
+        mean = jnp.maximum(members, 1.0)
+        any_slice = jax.ops.segment_max(people.slice_row, bearer, bearers + 1)[:bearers]
+        row = jnp.where(some, any_slice, 0)
+        return {
+            "flow_active": some,
+            "flow_cell": jnp.tile(jnp.arange(cells, dtype=jnp.int32), self.groups),
+            "flow_slice": row,
+            "members": members,
+            "spectral_efficiency": jnp.where(some, least(people.efficiency), 1.0),
+            "need_bps": jnp.where(some, total(people.need_bps) / mean, 0.0),
+            "want_bps": jnp.where(some, total(people.want_bps) / mean, 0.0),
+            "cycles_per_bit": total(people.cycles_per_bit) / mean,
+            "buffer_s": jnp.where(some, least(people.buffer_s), 0.0),
+            "average_rate_bps": jnp.where(some, total(people.rate_bps) / mean, 1.0),
+            "weight": slices.weight[row],
+        }
+
+
+def _concatenated(first: dict[str, Array], second: dict[str, Array]) -> dict[str, Array]:
+    return {name: jnp.concatenate([first[name], second[name]]) for name in first}
+
+
+def _pooled(value: Array, pool: Array, pools: int, rows: int) -> Float[Array, "pools slices"]:
+    return jax.ops.segment_sum(value, pool, pools * rows).reshape(pools, rows)

@@ -1,0 +1,5 @@
+"""The command line: thin commands, one file a group."""
+
+from twinloop.cli.root import main
+
+__all__ = ["main"]

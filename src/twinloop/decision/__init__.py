@@ -1,0 +1,27 @@
+"""Decisions on two timescales: reservations of slices for a window, allocations to flows for a slot, and their bounds."""
+
+from twinloop.decision.allocation.interface import AbstractAllocation
+from twinloop.decision.allocation.proportional_fair import ProportionalFair
+from twinloop.decision.allocation.round_robin import RoundRobin
+from twinloop.decision.allocation.utility import Utility
+from twinloop.decision.proposal import Allocation, Proposal, Reservation, assemble_action
+from twinloop.decision.registry import ALLOCATIONS, RESERVATIONS
+from twinloop.decision.reservation.equal_share import EqualShare
+from twinloop.decision.reservation.greedy_demand import GreedyDemand
+from twinloop.decision.reservation.interface import AbstractReservation
+
+__all__ = [
+    "ALLOCATIONS",
+    "RESERVATIONS",
+    "AbstractAllocation",
+    "AbstractReservation",
+    "Allocation",
+    "EqualShare",
+    "GreedyDemand",
+    "Proposal",
+    "ProportionalFair",
+    "Reservation",
+    "RoundRobin",
+    "Utility",
+    "assemble_action",
+]

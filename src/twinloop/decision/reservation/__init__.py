@@ -1,0 +1,1 @@
+"""Methods that reserve resources for slices for a window."""

@@ -1,0 +1,123 @@
+"""What a measuring agent in the network does: noise, what is due, quantisation, and the way to the collector.
+
+Left out: clocks that drift, and reports of one entity that are split over several messages.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from twinloop.network.report import KindRequest, Reports
+
+
+HEADER_BITS = 64
+"""Identity, slot and sequence number of one report; *ours*."""
+
+
+class Channel(eqx.Module):
+    """How reports of one kind travel. `lanes` - 1 is the greatest lateness in slots; probabilities are per report."""
+
+    loss_p: Float[Array, ""]
+    late_p: Float[Array, ""]
+    duplicate_p: Float[Array, ""]
+    noise: Float[Array, " attributes"]
+    low: Float[Array, " attributes"]
+    high: Float[Array, " attributes"]
+    lanes: int = eqx.field(static=True)
+
+
+class Agent(eqx.Module):
+    """The reports of one kind under way, newest lane first, and what was last sent."""
+
+    value: Float[Array, "lanes entities attributes"]
+    sent: Bool[Array, "lanes entities attributes"]
+    slot: Int[Array, "lanes entities"]
+    sequence: Int[Array, "lanes entities"]
+    delay: Int[Array, "lanes entities"]
+    duplicate: Bool[Array, "lanes entities"]
+    last: Float[Array, "entities attributes"]
+    next_sequence: Int[Array, " entities"]
+
+
+def idle_agent(entities: int, channel: Channel) -> Agent:
+    """An agent that has sent nothing yet."""
+    lanes, attributes = channel.lanes, channel.noise.shape[0]
+    return Agent(
+        value=jnp.zeros((lanes, entities, attributes)),
+        sent=jnp.zeros((lanes, entities, attributes), bool),
+        slot=jnp.full((lanes, entities), -1, jnp.int32),
+        sequence=jnp.full((lanes, entities), -1, jnp.int32),
+        delay=jnp.zeros((lanes, entities), jnp.int32),
+        duplicate=jnp.zeros((lanes, entities), bool),
+        last=jnp.full((entities, attributes), jnp.inf),
+        next_sequence=jnp.zeros(entities, jnp.int32),
+    )
+
+
+def due(
+    request: KindRequest, agent: Agent, value: Float[Array, "entities attributes"], slot: Int[Array, ""], slot_s: float
+) -> Bool[Array, "entities attributes"]:
+    """Which attributes are sent in `slot`: those whose period has come (staggered by row) and, if asked, that changed.
+
+    `value` is quantised. Whatever was never sent is due at once, so that a twin is complete from its first report.
+    """
+    row = jnp.arange(value.shape[0], dtype=jnp.int32)[:, None]
+    period = jnp.maximum(jnp.round(request.period_s / slot_s).astype(jnp.int32), 1)[None, :]
+    periodic = (slot + row) % period == 0
+    wanted = periodic & (~request.on_change[None, :] | (value != agent.last))
+    return (wanted | jnp.isinf(agent.last)) & request.enabled[None, :]
+
+
+def quantise(
+    value: Float[Array, "entities attributes"], channel: Channel, bits: Int[Array, " attributes"]
+) -> Float[Array, "entities attributes"]:
+    """Value on a uniform grid of 2^bits steps over [low, high] of the attribute table, clipped to it."""
+    steps = jnp.exp2(bits.astype(jnp.float32))[None, :] - 1.0
+    low, span = channel.low[None, :], (channel.high - channel.low)[None, :]
+    return low + jnp.round((jnp.clip(value, low, low + span) - low) / span * steps) / steps * span
+
+
+def measure(
+    key: PRNGKeyArray,
+    channel: Channel,
+    request: KindRequest,
+    agent: Agent,
+    truth: Float[Array, "entities attributes"],
+    present: Bool[Array, " entities"],
+    slot: Int[Array, ""],
+    slot_s: float,
+) -> tuple[Agent, Reports, Float[Array, " entities"]]:
+    """One slot of measuring: the agent's next state, what arrives now, and the bits each entity sent in this slot.
+
+    A report measured now arrives after 0 .. lanes-1 slots, or never; a duplicated one arrives again a slot later.
+    """
+    key_noise, key_way = jax.random.split(key)
+    entities = truth.shape[0]
+    noisy = truth + channel.noise[None, :] * jax.random.normal(key_noise, truth.shape)
+    value = quantise(noisy, channel, request.bits)
+    sent = due(request, agent, value, slot, slot_s) & present[:, None]
+    draw = jax.random.uniform(key_way, (4, entities))
+    late = 1 + jnp.floor(draw[1] * max(channel.lanes - 1, 0)).astype(jnp.int32)
+    delay = jnp.where(draw[0] < channel.late_p, late, 0)
+    lost = draw[2] < channel.loss_p
+    delay = jnp.where(lost | ~jnp.any(sent, axis=1), channel.lanes + 1, delay)
+
+    def push(old: Array, new: Array) -> Array:
+        return jnp.concatenate([new[None], old[:-1]])
+
+    agent = Agent(
+        value=push(agent.value, value),
+        sent=push(agent.sent, sent),
+        slot=push(agent.slot, jnp.full(entities, slot, jnp.int32)),
+        sequence=push(agent.sequence, agent.next_sequence),
+        delay=push(agent.delay, delay),
+        duplicate=push(agent.duplicate, draw[3] < channel.duplicate_p),
+        last=jnp.where(sent, value, agent.last),
+        next_sequence=agent.next_sequence + jnp.any(sent, axis=1),
+    )
+    waited = jnp.arange(channel.lanes, dtype=jnp.int32)[:, None]
+    arrives = (agent.delay == waited) | (agent.duplicate & (agent.delay == waited - 1))
+    reports = Reports(agent.value, agent.sent & arrives[:, :, None], agent.slot, agent.sequence)
+    bits = jnp.sum(sent * request.bits[None, :], axis=1) + HEADER_BITS * jnp.any(sent, axis=1)
+    return agent, reports, bits.astype(jnp.float32)

@@ -1,0 +1,73 @@
+"""Reports: figures, tables and one self-contained page from a run directory. The only home of matplotlib and Jinja.
+
+Names are loaded when first asked for, so that naming this package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from twinloop.reporting.comparison import Comparison, open_comparison, write_comparison
+    from twinloop.reporting.figures.campus import plot_map
+    from twinloop.reporting.figures.comparison import plot_differences, plot_metric, plot_seeds, plot_tradeoff
+    from twinloop.reporting.figures.decisions import plot_decisions, plot_objectives
+    from twinloop.reporting.figures.infrastructure import plot_cell_load, plot_cells, plot_servers
+    from twinloop.reporting.figures.slices import plot_slice_computing, plot_slice_satisfaction, plot_slices
+    from twinloop.reporting.figures.twins import plot_collection, plot_twin_history, plot_twins
+    from twinloop.reporting.figures.users import plot_experience, plot_radio, plot_users
+    from twinloop.reporting.figures.viewing import plot_retention, plot_swipes, plot_watching
+    from twinloop.reporting.report import write_report
+    from twinloop.reporting.run import Run, open_run
+
+__all__ = [
+    "Comparison",
+    "Run",
+    "open_comparison",
+    "open_run",
+    "plot_cell_load",
+    "plot_cells",
+    "plot_collection",
+    "plot_decisions",
+    "plot_differences",
+    "plot_experience",
+    "plot_map",
+    "plot_metric",
+    "plot_objectives",
+    "plot_radio",
+    "plot_retention",
+    "plot_seeds",
+    "plot_servers",
+    "plot_slice_computing",
+    "plot_slice_satisfaction",
+    "plot_slices",
+    "plot_swipes",
+    "plot_tradeoff",
+    "plot_twin_history",
+    "plot_twins",
+    "plot_users",
+    "plot_watching",
+    "write_comparison",
+    "write_report",
+]
+
+_HOMES = {
+    "comparison": ("Comparison", "open_comparison", "write_comparison"),
+    "figures.campus": ("plot_map",),
+    "figures.comparison": ("plot_differences", "plot_metric", "plot_seeds", "plot_tradeoff"),
+    "figures.decisions": ("plot_decisions", "plot_objectives"),
+    "figures.infrastructure": ("plot_cell_load", "plot_cells", "plot_servers"),
+    "figures.slices": ("plot_slice_computing", "plot_slice_satisfaction", "plot_slices"),
+    "figures.twins": ("plot_collection", "plot_twin_history", "plot_twins"),
+    "figures.users": ("plot_experience", "plot_radio", "plot_users"),
+    "figures.viewing": ("plot_retention", "plot_swipes", "plot_watching"),
+    "report": ("write_report",),
+    "run": ("Run", "open_run"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the module that holds `name`. Raises AttributeError for a name that is not offered."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -1,0 +1,184 @@
+"""The report of one run: headline numbers, chapters, how to run it again; one HTML file."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twinloop.reporting import sections
+from twinloop.reporting.page import Tile, writable
+from twinloop.reporting.run import Run, open_run
+from twinloop.reporting.wording import METRICS, clock, count, duration, plain, share, shown, si
+
+_PRIMARY = ("satisfaction", "mean_rate_bps", "rebuffer_ratio", "fidelity")
+_SECONDARY = ("mean_quality", "wasted_ratio", "resource_use", "load_factor", "mean_age_s", "collected_bits")
+_CHAPTERS = (
+    sections.map_section,
+    sections.user_section,
+    sections.slice_section,
+    sections.twin_section,
+    sections.collection_section,
+    sections.decision_section,
+    sections.infrastructure_section,
+    sections.viewing_section,
+)
+
+
+def write_report(run_dir: Path | str) -> Path:
+    """Draw the figures of a run into `figures/` and write `report.html` beside them; returns the page's path.
+
+    Raises OutputError when `run_dir` is no run directory or cannot be written. What a run does not hold (an interrupted
+    one, a missing column) becomes a sentence on the page.
+    """
+    run = open_run(Path(run_dir))
+    folder = writable(run.directory)
+    chapters = [chapter(run, folder) for chapter in _CHAPTERS]
+    return folder.write(
+        "report.html",
+        "report.html.j2",
+        title=_title(run),
+        subtitle=str(run.scenario.get("title", "")),
+        story=story(run),
+        notices=_notices(run),
+        tiles=_tiles(run),
+        sections=chapters,
+        stages=_stages(run.summary),
+        speed=_speed(run.summary),
+        facts=_facts(run),
+        command=_command(run.command),
+        scenario_text=run.scenario_text,
+        summary_text=json.dumps(run.summary, indent=2) if run.summary else "",
+        metrics=[METRICS[name] for name in (*_PRIMARY, *_SECONDARY)],
+    )
+
+
+def story(run: Run) -> str:
+    """What happened, in a few plain sentences; leaves out what the summary does not say."""
+    summary = run.summary
+    if not summary:
+        return f"{_title(run)} stopped after {count(run.slots, 'slot')}, before its numbers were summed up."
+    people = f"{count(int(summary['users']), 'person', 'people')} " if "users" in summary else "people "
+    told = [f"For {duration(run.slots * run.slot_s)}, {people}watched videos in {_title(run)}."]
+    if "satisfaction" in summary:
+        told.append(f"The network gave them {shown('satisfaction', summary['satisfaction'])} of the rate they needed")
+        if "rebuffer_ratio" in summary:
+            told[-1] += f", and playback stood still {shown('rebuffer_ratio', summary['rebuffer_ratio'])} of the time"
+        told[-1] += "."
+    decided = summary.get("decisions")
+    if isinstance(decided, Mapping):
+        told.append(_decided(decided))
+    if "fidelity" in summary and "mean_age_s" in summary:
+        told.append(
+            f"The twins foretold the next report to {shown('fidelity', summary['fidelity'])}, from knowledge that was "
+            f"{shown('mean_age_s', summary['mean_age_s'])} old on average."
+        )
+    if "load_factor" in summary:
+        told.append(_loaded(float(summary["load_factor"])))
+    return " ".join(told)
+
+
+def _decided(decided: Mapping[str, Any]) -> str:
+    number = {key: int(decided.get(key, 0)) for key in ("proposed", "approved", "refused", "rolled_back")}
+    if not number["proposed"]:
+        return "No decision was proposed."
+    text = f"Of {count(number['proposed'], 'proposal')}, the twin's tests approved {number['approved']:,} and refused {number['refused']:,}"
+    undone = number["rolled_back"]
+    return text + (f"; {undone:,} {'was' if undone == 1 else 'were'} rolled back." if undone else "; none was rolled back.")
+
+
+def _loaded(load: float) -> str:
+    if load > 1.02:
+        return f"Demand was {load:.2f} times what the network has, so not everybody could be served in full."
+    return f"Demand was {share(load)} of what the network has."
+
+
+def _title(run: Run) -> str:
+    return str(run.summary.get("scenario") or run.scenario.get("name") or run.directory.name)
+
+
+def _notices(run: Run) -> list[str]:
+    notices: list[str] = []
+    if run.interrupted:
+        planned = int(run.summary.get("planned_slots", 0))
+        whole = f" of {planned:,}" if planned else ""
+        notices.append(
+            f"This run was interrupted after {run.slots:,}{whole} slots ({clock(run.slots * run.slot_s)}). "
+            "Everything below covers that part only; the same command with --resume goes on."
+        )
+    twin: Any = run.scenario.get("twin")
+    control = str(twin.get("control", "none")) if isinstance(twin, Mapping) else "none"
+    if control != "none":
+        notices.append(f"This run is a negative control: its twins were {control} on purpose.")
+    return notices
+
+
+def _tiles(run: Run) -> list[Tile]:
+    summary = run.summary
+    tiles = [
+        Tile(METRICS[name].title, shown(name, summary[name]), METRICS[name].meaning, name in _PRIMARY)
+        for name in (*_PRIMARY, *_SECONDARY)
+        if name in summary
+    ]
+    decided = summary.get("decisions")
+    if isinstance(decided, Mapping):
+        number = {key: f"{int(decided.get(key, 0)):,}" for key in ("proposed", "approved", "refused", "rolled_back")}
+        meaning = f"of {number['proposed']} proposed; {number['refused']} refused, {number['rolled_back']} rolled back"
+        tiles.append(Tile("Decisions approved", number["approved"], meaning))
+    if "user_slots_per_s" in summary:
+        pace = f"user-slots a second; {si(float(summary.get('wall_s', 0.0)), 's')} in all"
+        tiles.append(Tile("Speed", plain(float(summary["user_slots_per_s"])), pace))
+    return tiles
+
+
+def _stages(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Seconds spent in each stage with its share of all of them, the longest first."""
+    stages = summary.get("stages")
+    if not isinstance(stages, Mapping) or not stages:
+        return []
+    seconds = {str(name): float(value) for name, value in stages.items()}
+    total, longest = sum(seconds.values()) or 1.0, max(seconds.values()) or 1.0
+    ordered = sorted(seconds.items(), key=lambda item: -item[1])
+    return [
+        {"name": name.replace("_", " "), "time": si(value, "s"), "share": share(value / total),
+         "width": f"{100 * value / longest:.1f}"}
+        for name, value in ordered
+    ]  # fmt: skip
+
+
+def _speed(summary: Mapping[str, Any]) -> str:
+    if "wall_s" not in summary:
+        return ""
+    text = f"The run took {si(float(summary['wall_s']), 's')}"
+    if "compile_s" in summary:
+        text += f", {si(float(summary['compile_s']), 's')} of it to compile"
+    if "user_slots_per_s" in summary:
+        text += f"; it advanced {plain(float(summary['user_slots_per_s']))} user-slots a second"
+    return text + "."
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    facts = [("scenario", _title(run)), ("seed", str(run.summary.get("seed", run.command.get("seed", "not recorded"))))]
+    facts.append(("time", f"{count(run.slots, 'slot')} of {si(run.slot_s, 's')}"))
+    policy: Any = run.summary.get("policy") or run.scenario.get("policy")
+    if policy:
+        facts.append(("policy", _flat(policy)))
+    hidden = {"command", "argv", "seed", "scenario", "versions"}
+    versions: Any = run.command.get("versions") or run.summary.get("versions")
+    if versions:
+        facts.append(("versions", _flat(versions)))
+    facts += [(key.replace("_", " "), _flat(value)) for key, value in run.command.items() if key not in hidden]
+    return facts
+
+
+def _command(command: Mapping[str, Any]) -> str:
+    given: Any = command.get("command") or command.get("argv") or ""
+    return shlex.join(str(part) for part in given) if isinstance(given, list) else str(given)
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{str(key).replace('_', ' ')} {_flat(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(_flat(inner) for inner in value)
+    return str(value)

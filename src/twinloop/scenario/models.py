@@ -1,0 +1,298 @@
+"""The scenario file, field by field. Every field has a unit in its name, a default where one makes sense, and limits."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from twinloop.units import seconds_from_text
+
+MAX_USERS = 10_000_000
+
+
+def _duration(value: object) -> object:
+    return seconds_from_text(value) if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Point = tuple[float, float]
+
+
+class Part(BaseModel):
+    """Base of all parts: unknown fields are refused, values are frozen, infinities and NaN are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Link(Part):
+    """Backhaul from a cell to its server."""
+
+    delay_s: NotNegative = 0.002
+    capacity_bps: Positive = 10e9
+
+
+class Cell(Part):
+    """One cell. `macro`, `small` and `satellite` stand still, `mobile` flies its closed `path_m`."""
+
+    name: str
+    kind: Literal["macro", "small", "mobile", "satellite"] = "macro"
+    model: Literal["uma", "umi", "rma", "free_space", "close_in"] = "uma"
+    position_m: Point | None = None
+    path_m: list[Point] | None = None
+    speed_mps: NotNegative = 0.0
+    height_m: Positive = 25.0
+    power_dbm: float = 43.0
+    gain_db: float = 0.0
+    frequency_hz: Annotated[float, Field(ge=0.4e9, le=100e9)] = 3.5e9
+    bandwidth_hz: Positive = 10e6
+    exponent: Annotated[float, Field(ge=1.0, le=6.0)] = 2.9
+    delay_s: NotNegative = 0.001
+    static_w: NotNegative = 100.0
+    amplifier_efficiency: Annotated[float, Field(gt=0, le=1)] = 0.3
+    server: str = "edge"
+    link: Link = Link()
+
+    @model_validator(mode="after")
+    def _placed(self) -> Self:
+        if self.kind == "mobile" and (self.path_m is None or len(self.path_m) < 2 or self.speed_mps == 0):
+            raise ValueError(f"mobile cell {self.name!r} needs path_m with at least two points and speed_mps above 0")
+        if self.kind != "mobile" and self.position_m is None:
+            raise ValueError(f"cell {self.name!r} needs position_m")
+        return self
+
+
+class Server(Part):
+    """An edge server or the cloud: processor, cache for versions below the top one, energy coefficient of F^2 per cycle."""
+
+    name: str
+    cycles_per_s: Positive = 10e9
+    cache_bytes: NotNegative = 0.5e9
+    kappa: NotNegative = 1e-28
+
+
+class RadioPart(Part):
+    """Physics of the air interface; see docs/channel.md."""
+
+    noise_figure_db: float = 9.0
+    se_factor: Annotated[float, Field(gt=0, le=1)] = 0.6
+    se_max: Positive = 7.4
+    rician_k: NotNegative = 0.0
+    hysteresis_db: NotNegative = 3.0
+    time_to_trigger_s: NotNegative = 1.0
+    handover_s: Annotated[float, Field(ge=0, le=1)] = 0.05
+    shadowing: bool = True
+    shadow_grid_m: Positive = 10.0
+    interference: bool = True
+    user_height_m: Positive = 1.5
+
+
+class Network(Part):
+    """Cells, servers and the air between cells and users."""
+
+    cells: Annotated[list[Cell], Field(min_length=1)]
+    servers: Annotated[list[Server], Field(min_length=1)]
+    radio: RadioPart = RadioPart()
+
+    @model_validator(mode="after")
+    def _connected(self) -> Self:
+        names = [server.name for server in self.servers]
+        for cell in self.cells:
+            if cell.server not in names:
+                raise ValueError(f"cell {cell.name!r} names server {cell.server!r}; there are {', '.join(names)}")
+        for kind, entries in (("cell", [c.name for c in self.cells]), ("server", names)):
+            if len(set(entries)) < len(entries):
+                raise ValueError(f"two {kind}s have one name: {', '.join(entries)}")
+        return self
+
+
+class Slice(Part):
+    """A slice: its S-NSSAI, what every user of it is promised, and the share of each resource that is its own."""
+
+    name: str
+    sst: Annotated[int, Field(ge=0, le=255)] = 1
+    sd: Annotated[str, Field(pattern="^[0-9A-Fa-f]{6}$")] = "000001"
+    service: str = "short_video"
+    target_bps: Positive = 1.7e6
+    floor_share: Probability = 0.1
+    weight: Positive = 1.0
+
+
+class Population(Part):
+    """Users who share a slice and a way of moving. `groups` above 0 makes them watch shared playlists by multicast."""
+
+    count: Annotated[int, Field(ge=1, le=MAX_USERS)]
+    slice: str
+    mobility: Literal["levy", "waypoint", "path", "recorded"] = "levy"
+    speed_kmh: tuple[Positive, Positive] = (2.0, 5.0)
+    groups: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.speed_kmh[0] > self.speed_kmh[1]:
+            raise ValueError(f"speed_kmh {list(self.speed_kmh)} must be [lowest, highest]")
+        return self
+
+
+class Mobility(Part):
+    """How people move; unset Levy figures are the shipped fit to recorded walks."""
+
+    pause_max_s: NotNegative = 60.0
+    levy_exponent: Positive | None = None
+    paths_m: list[list[Point]] = []
+
+
+class Viewing(Part):
+    """What people watch and when they leave. `real` takes catalogue and hazards from the data sets."""
+
+    source: Literal["embedded", "real"] = "embedded"
+    videos: Annotated[int, Field(ge=8, le=100_000)] = 1000
+    requests: Literal["hazard", "poisson"] = "hazard"
+    poisson_per_min: Positive = 6.0
+    zipf: NotNegative = 0.8
+    session_on_p: Probability = 0.0
+    session_off_p: Probability = 0.0
+    buffer_cap_s: Positive = 6.0
+    preload_s: NotNegative = 2.0
+
+
+class AttributeRequest(Part):
+    """How one attribute is collected; unset fields keep the attribute table's default."""
+
+    period_s: Positive | None = None
+    bits: Annotated[int, Field(ge=1, le=24)] | None = None
+
+
+class Collection(Part):
+    """How reports are made and what happens to them on their way."""
+
+    attributes: dict[str, AttributeRequest] = {}
+    loss_p: Probability = 0.01
+    late_p: Probability = 0.05
+    late_slots: Annotated[int, Field(ge=0, le=8)] = 2
+    duplicate_p: Probability = 0.01
+    position_noise_m: NotNegative = 3.0
+    radio_noise_db: NotNegative = 1.0
+
+
+class Mismatch(Part):
+    """How the twin's own simulator differs from the network: factors (1 = equal) and an additive radio bias."""
+
+    se_factor: Positive = 0.92
+    hazard: Positive = 1.15
+    cycles_per_bit: Positive = 1.1
+    exponent_bias: float = 0.1
+    power_bias_db: float = -1.0
+
+
+class Judge(Part):
+    """The internal loop: rollouts in the twin of every proposal and of the standing decision."""
+
+    slot_horizon: Annotated[int, Field(ge=1, le=60)] = 3
+    window_horizon: Annotated[int, Field(ge=1, le=600)] = 12
+    samples: Annotated[int, Field(ge=1, le=256)] = 4
+    cvar_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    cvar_weight: Probability = 0.25
+    mismatch: Mismatch = Mismatch(se_factor=0.88, hazard=0.9, cycles_per_bit=1.05, exponent_bias=-0.05, power_bias_db=0.5)
+
+
+class Twin(Part):
+    """The twins: how much they remember, how they foresee, and what they believe of the physics."""
+
+    history: Annotated[int, Field(ge=2, le=4096)] = 16
+    emulator: Literal["last_value", "ewma", "kalman"] = "kalman"
+    control: Literal["none", "frozen", "shuffled"] = "none"
+    control_from: Seconds = 60.0
+    inference_cycles_per_user: NotNegative = 1e6
+    mismatch: Mismatch = Mismatch()
+    judge: Judge = Judge()
+
+
+class Policy(Part):
+    """Who decides: reservation for the window, allocation for the slot."""
+
+    reservation: Literal["equal", "greedy", "convex"] = "convex"
+    allocation: Literal["round_robin", "proportional_fair", "utility"] = "utility"
+    demand_margin: Annotated[float, Field(ge=0, le=2)] = 0.1
+
+
+class Enforcement(Part):
+    """How actions reach the network: the chance that one is lost, and after how many losses in a row to roll back."""
+
+    failure_p: Probability = 0.01
+    retries: Annotated[int, Field(ge=0, le=60)] = 3
+
+
+class Event(Part):
+    """A change in the life of a slice at a set time."""
+
+    at: Seconds
+    change: Literal["create", "adjust", "end"]
+    slice: str
+    target_bps: Positive | None = None
+    floor_share: Probability | None = None
+    weight: Positive | None = None
+
+
+class Replay(Part):
+    """Measured radio that drives the channel instead of the models."""
+
+    dataset: Literal["irish5g"] = "irish5g"
+    kind: Literal["all", "static", "driving"] = "all"
+
+
+class Scenario(Part):
+    """A whole scenario: network, people, slices, twins, policy, and how long to run."""
+
+    name: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    title: str
+    description: str = ""
+    duration: Seconds = 1800.0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
+    window: Seconds = 180.0
+    area_m: tuple[Positive, Positive]
+    network: Network
+    slices: Annotated[list[Slice], Field(min_length=1, max_length=64)]
+    users: Annotated[list[Population], Field(min_length=1)]
+    mobility: Mobility = Mobility()
+    viewing: Viewing = Viewing()
+    collection: Collection = Collection()
+    twin: Twin = Twin()
+    policy: Policy = Policy()
+    enforcement: Enforcement = Enforcement()
+    events: list[Event] = []
+    replay: Replay | None = None
+
+    @property
+    def needs_data(self) -> bool:
+        """True when the scenario reads public data sets."""
+        recorded = any(population.mobility == "recorded" for population in self.users)
+        return recorded or self.viewing.source == "real" or self.replay is not None
+
+    @property
+    def user_count(self) -> int:
+        """Number of users over all populations."""
+        return sum(population.count for population in self.users)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [entry.name for entry in self.slices]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two slices have one name: {', '.join(names)}")
+        for population in self.users:
+            if population.slice not in names:
+                raise ValueError(f"users name slice {population.slice!r}; there are {', '.join(names)}")
+            if population.mobility == "path" and not self.mobility.paths_m:
+                raise ValueError("users move by path, but mobility.paths_m is empty")
+        for event in self.events:
+            if event.slice not in names:
+                raise ValueError(f"an event names slice {event.slice!r}; there are {', '.join(names)}")
+        created = {event.slice for event in self.events if event.change == "create"}
+        if sum(entry.floor_share for entry in self.slices if entry.name not in created) > 1 + 1e-6:
+            raise ValueError("the slices' floor_share sum to more than 1; lower them")
+        if self.window % 60:
+            raise ValueError(f"window {self.window:g} s must be a multiple of 60 s")
+        if self.user_count > MAX_USERS:
+            raise ValueError(f"{self.user_count} users are more than {MAX_USERS}")
+        return self

@@ -1,0 +1,101 @@
+"""Shadowing and line-of-sight state as fields over the area, drawn once a seed, and the received power they give."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import ndtr
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from twinloop.simulator.channel import (
+    Site,
+    correlation_distances_m,
+    los_probability,
+    path_loss_coefficients,
+    path_loss_db,
+    shadow_std_db,
+)
+from twinloop.simulator.radio import REFERENCE_HZ, Radio
+from twinloop.simulator.topology import Topology
+from twinloop.units import db_from_linear
+
+
+class Maps(eqx.Module):
+    """Fields on a torus grid, all of one place in one row: `sight` uniform in [0, 1], then two unit normal ones.
+
+    Of the last axis, cells [0, C) are the sight field, [C, 2C) shadowing with line of sight, [2C, 3C) without.
+    """
+
+    field: Float[Array, "rows columns fields"]
+
+
+def draw_maps(key: PRNGKeyArray, topology: Topology, radio: Radio) -> Maps:
+    """Spatially correlated fields of every cell.
+
+    Each field is white noise filtered by the square root of the spectrum of rho(d) = exp(-d / d_cor), d the distance on
+    a torus of `radio.grid` tiles of `radio.shadow_grid_m` (TR 38.901 V17, 7.4.4 and 7.6.3.1); d_cor depends on the
+    cell's model. A negative part of the spectrum, from wrapping, is cut and the variance restored. The sight field is
+    the normal one through its distribution function.
+    Left out: correlation between cells (also of one site), and of shadowing with other large-scale parameters; the
+    area repeats where it is larger than the grid.
+    """
+    rows, columns = radio.grid
+    scales = jnp.asarray(correlation_distances_m(topology.models)).T.reshape(-1)
+    down = _torus_offsets(rows) * radio.shadow_grid_m
+    right = _torus_offsets(columns) * radio.shadow_grid_m
+    distance = jnp.sqrt(down[:, None] ** 2 + right[None, :] ** 2)
+
+    def draw(key: PRNGKeyArray, scale: Float[Array, ""]) -> Float[Array, "rows columns"]:
+        spectrum = jnp.maximum(jnp.fft.fft2(jnp.exp(-distance / scale)).real, 0.0)
+        noise = jnp.fft.fft2(jax.random.normal(key, (rows, columns)))
+        return jnp.fft.ifft2(noise * jnp.sqrt(spectrum / jnp.mean(spectrum))).real
+
+    normal = jax.vmap(draw)(jax.random.split(key, scales.shape[0]), scales)
+    cells = len(topology.models)
+    return Maps(jnp.concatenate([ndtr(normal[:cells]), normal[cells:]]).transpose(1, 2, 0))
+
+
+def link_gains(
+    topology: Topology,
+    radio: Radio,
+    maps: Maps,
+    position_m: Float[Array, "users 2"],
+    cell_xyz: Float[Array, "cells 3"],
+) -> Float[Array, "users cells"]:
+    """Reference signal received power of every cell at every user, dBm.
+
+    RSRP = P_b - 10 log10(B_b / 15 kHz) + G_b - PL(d) + sigma z: the share of the cell's power that falls on one
+    resource element of 15 kHz, less path loss (`path_loss_db`, with line of sight where the sight field is below
+    `los_probability`), plus shadowing. Small-scale fading is averaged over, as in a measured RSRP (TS 38.215, 5.1.1).
+    The user reads the tile it stands in. `radio.shadow_scale` scales shadowing only, not the line-of-sight state.
+    """
+    user_height = radio.user_height_m
+    site = Site(topology.cell_frequency_hz, cell_xyz[:, 2], user_height, topology.cell_exponent)
+    loss = path_loss_coefficients(topology.models, site)
+    east = position_m[:, 0:1] - cell_xyz[None, :, 0]
+    north = position_m[:, 1:2] - cell_xyz[None, :, 1]
+    rise = cell_xyz[None, :, 2] - user_height
+    distance_2d = jnp.sqrt(east**2 + north**2)
+    distance_3d = jnp.maximum(jnp.sqrt(east**2 + north**2 + rise**2), 1.0)
+
+    cells = len(topology.models)
+    here = _tile(radio, position_m)
+    field = maps.field.reshape(-1, maps.field.shape[-1]).at[here].get(mode="promise_in_bounds")
+    los = field[:, :cells] < los_probability(loss, distance_2d)
+    shadow = jnp.where(los, field[:, cells : 2 * cells], field[:, 2 * cells :]) * radio.shadow_scale
+    with_sight, without = path_loss_db(loss, distance_2d, distance_3d)
+    element_dbm = (
+        topology.cell_power_dbm + topology.cell_gain_db - db_from_linear(topology.cell_bandwidth_hz / REFERENCE_HZ)
+    )
+    fading = shadow * shadow_std_db(loss, distance_2d, los)
+    return element_dbm[None] - jnp.where(los, with_sight, without) + fading
+
+
+def _torus_offsets(size: int) -> Float[Array, " size"]:
+    step = jnp.arange(size, dtype=jnp.float32)
+    return jnp.minimum(step, size - step)
+
+
+def _tile(radio: Radio, position_m: Float[Array, "users 2"]) -> Int[Array, " users"]:
+    rows, columns = radio.grid
+    tile = jnp.floor(position_m / radio.shadow_grid_m).astype(jnp.int32)
+    return jnp.mod(tile[:, 1], rows) * columns + jnp.mod(tile[:, 0], columns)

@@ -1,0 +1,48 @@
+"""The mirror of the network: user, cell and server twins (level one) and slice twins (level two)."""
+
+from twinloop.twins.assimilation import Emulated, KindEmulated, assimilate, assimilate_in_place
+from twinloop.twins.forks import fork, recent, take
+from twinloop.twins.slices import aggregate_slices
+from twinloop.twins.swipes import SwipeCounts
+from twinloop.twins.table import (
+    ATTRIBUTES,
+    Current,
+    History,
+    Kind,
+    Scale,
+    Twins,
+    TwinTable,
+    admit,
+    age_s,
+    empty_twins,
+    fidelity,
+    quantum,
+    retire,
+    retire_silent,
+)
+
+__all__ = [
+    "ATTRIBUTES",
+    "Current",
+    "Emulated",
+    "History",
+    "Kind",
+    "KindEmulated",
+    "Scale",
+    "SwipeCounts",
+    "TwinTable",
+    "Twins",
+    "admit",
+    "age_s",
+    "aggregate_slices",
+    "assimilate",
+    "assimilate_in_place",
+    "empty_twins",
+    "fidelity",
+    "fork",
+    "quantum",
+    "recent",
+    "retire",
+    "retire_silent",
+    "take",
+]

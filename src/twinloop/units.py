@@ -1,0 +1,46 @@
+"""The only home of unit conversions. Quantities carry their SI unit in the name; decibels appear only as `_db` and `_dbm`."""
+
+import re
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+BOLTZMANN_NOISE_DBM_PER_HZ = -174.0
+SPEED_OF_LIGHT_MPS = 299_792_458.0
+
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|min|m|h)?\s*", re.IGNORECASE)
+_SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def linear_from_db(value_db: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Ratio of powers from decibels, 10^(x/10)."""
+    return jnp.exp(value_db * 0.23025850929940458)
+
+
+def db_from_linear(ratio: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Decibels from a ratio of powers, 10 log10(x); a ratio below 1e-30 counts as 1e-30."""
+    return 4.342944819032518 * jnp.log(jnp.maximum(ratio, 1e-30))
+
+
+def w_from_dbm(power_dbm: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Watts from dBm."""
+    return 1e-3 * linear_from_db(power_dbm)
+
+
+def mps_from_kmh(speed_kmh: float) -> float:
+    """Metres per second from kilometres per hour."""
+    return speed_kmh / 3.6
+
+
+def seconds_from_text(text: str) -> float:
+    """Seconds from `90`, `90s`, `30min`, `1.5h`.
+
+    Raises ValueError for anything else, zero and negative durations included.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration; write for example 90s, 30min or 1.5h")
+    seconds = float(match[1]) * _SECONDS[(match[2] or "s").lower()]
+    if seconds <= 0:
+        raise ValueError(f"{text!r} is not a duration above zero")
+    return seconds

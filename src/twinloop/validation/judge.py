@@ -1,0 +1,101 @@
+"""Proposals and the standing decision are lived through in the twin; the best safe one is approved.
+
+Source: paper 003, II-C (emulation before control) and paper 002 (internal loop). Left out: a person's consent, and
+constraints on single users (experience level agreements).
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from twinloop.abstraction import Features
+from twinloop.decision import Proposal
+from twinloop.emulation import Forecast, TwinModel, rollout, sample_states
+from twinloop.entities import Action
+from twinloop.slicing import SliceTable
+from twinloop.twins import Twins
+from twinloop.validation.approval import Approved
+from twinloop.validation.safety import safety_code
+
+STALL_WEIGHT = 1.0
+"""Worth of one second of stalling per second, in units of satisfaction; *ours*."""
+
+
+class Judge(eqx.Module):
+    """The twin in which proposals compete. `model` has parameters of its own, equal to no policy's and not the network's.
+
+    `samples` states are drawn from the twins' uncertainty and lived for `horizon` slots under each candidate. Score =
+    (1 - `cvar_weight`) mean + `cvar_weight` mean of the worst `cvar_share` of the samples. A proposal must reach the
+    standing decision's score minus `tolerance`.
+    """
+
+    model: TwinModel
+    cvar_share: Float[Array, ""]
+    cvar_weight: Float[Array, ""]
+    tolerance: Float[Array, ""]
+    samples: int = eqx.field(static=True)
+    horizon: int = eqx.field(static=True)
+
+
+class Verdict(eqx.Module):
+    """What was decided and why. Candidate 0 is the standing decision, candidate 1 + p is proposal p."""
+
+    approved: Approved
+    code: Int[Array, ""]
+    score: Float[Array, " candidates"]
+    safety: Int[Array, " candidates"]
+
+
+def validate(
+    key: PRNGKeyArray,
+    judge: Judge,
+    twins: Twins,
+    forecast: Forecast,
+    features: Features,
+    proposals: tuple[Proposal, ...],
+    standing: Action,
+    slices: SliceTable,
+) -> Verdict:
+    """Verdict over `proposals`; `approved` is always valid: the winner, or the `standing` action that is in effect now.
+
+    All candidates meet the same sampled states and random numbers. Proposals are refused when unsafe, or when the best
+    safe one scores below the standing decision; ties go to the first proposal.
+    """
+    actions = [standing] + [proposal.action for proposal in proposals]
+    candidates = jax.tree.map(lambda *leaves: jnp.stack(leaves), *actions)
+    k_sample, k_live = jax.random.split(key)
+    environment, states = sample_states(k_sample, judge.model, twins, forecast, judge.samples)
+    keys = jax.random.split(k_live, judge.samples)
+
+    def value(action_row: Array) -> Float[Array, " samples"]:
+        def live(k: PRNGKeyArray, state: Array) -> Array:
+            served = rollout(k, judge.model, environment, state, action_row, judge.horizon)
+            users = jnp.maximum(jnp.sum(served.active), 1.0)
+            return jnp.sum(served.satisfaction - STALL_WEIGHT * served.stalled_share) / users
+
+        return jax.vmap(live)(keys, states)
+
+    values = jax.vmap(value)(candidates)
+    score = (1 - judge.cvar_weight) * jnp.mean(values, axis=1) + judge.cvar_weight * _cvar(values, judge.cvar_share)
+    safety = jax.vmap(lambda action: safety_code(action, features, slices))(candidates)
+    eligible = jnp.where(safety[1:] == 0, score[1:], -jnp.inf)
+    best = jnp.argmax(eligible)
+    any_safe = jnp.isfinite(eligible[best])
+    good_enough = score[1 + best] >= score[0] - judge.tolerance
+    wins = any_safe & (good_enough | (safety[0] != 0))
+    chosen = jnp.where(wins, 1 + best, 0)
+    code = jnp.where(wins, 0, jnp.where(any_safe, 1, safety[1]))
+    approved = Approved(
+        jax.tree.map(lambda leaf: leaf[chosen], candidates),
+        jnp.where(wins, best, -1).astype(jnp.int32),
+    )
+    return Verdict(approved, code.astype(jnp.int32), score, safety)
+
+
+def _cvar(values: Float[Array, "candidates samples"], share: Float[Array, ""]) -> Float[Array, " candidates"]:
+    """Mean of the worst `share` of the samples (at least one)."""
+    samples = values.shape[1]
+    count = jnp.maximum(jnp.ceil(share * samples), 1.0)
+    worst = jnp.arange(samples) < count
+    return jnp.sum(jnp.sort(values, axis=1) * worst[None, :], axis=1) / count

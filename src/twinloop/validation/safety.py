@@ -1,0 +1,64 @@
+"""What no proposal may break, whatever it promises; failure is data: a code with its sentence."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from twinloop.abstraction import Features
+from twinloop.entities import Action
+from twinloop.slicing import SliceTable, Violations, capacity_and_isolation
+
+RESULTS = (
+    "approved: the twins expect it to serve people at least as well as the standing decision",
+    "refused: the twins expect the standing decision to serve people better",
+    "refused: it reserves more than a cell or server has",
+    "refused: it takes from a slice what that slice was promised and needs",
+    "refused: it holds a number that is not finite or below zero",
+    "refused: it gives flows more than their slice reserves",
+)
+
+
+def safety_code(action: Action, features: Features, slices: SliceTable) -> Int[Array, ""]:
+    """0 when `action` keeps capacity, isolation and flow limits; otherwise the index into `RESULTS` of the first breach."""
+    checks = [
+        capacity_and_isolation(slices, reserved, capacity, demand)
+        for reserved, capacity, demand in (
+            (action.slice_bandwidth_hz, features.cell_bandwidth_hz, features.slice_demand_hz),
+            (action.slice_cycles_per_s, features.server_cycles_per_s, features.slice_demand_cycles_per_s),
+            (action.slice_cache_bytes, features.server_cache_bytes, features.slice_demand_cache_bytes),
+        )
+    ]
+    flows = (action.flow_bandwidth_hz, action.flow_cycles_per_s)
+    broken = ~jnp.all(jnp.array([jnp.all(jnp.isfinite(f) & (f >= 0)) for f in flows]))
+    return jnp.select(
+        [
+            broken | _any(checks, "not_finite"),
+            _any(checks, "capacity"),
+            _any(checks, "isolation"),
+            _flows_exceed(action, features),
+        ],
+        [jnp.int32(4), jnp.int32(2), jnp.int32(3), jnp.int32(5)],
+        jnp.int32(0),
+    )
+
+
+def _any(checks: list[Violations], name: str) -> Array:
+    return jnp.any(jnp.stack([getattr(check, name) for check in checks]))
+
+
+def _flows_exceed(action: Action, features: Features) -> Array:
+    cells, slices = action.slice_bandwidth_hz.shape
+    server = features.cell_server[features.flow_cell]
+    bandwidth = _pooled(action.flow_bandwidth_hz, features.flow_cell, features.flow_slice, (cells, slices))
+    cycles = _pooled(action.flow_cycles_per_s, server, features.flow_slice, action.slice_cycles_per_s.shape)
+    tolerance = 1e-3
+    over_bandwidth = bandwidth > action.slice_bandwidth_hz + tolerance * features.cell_bandwidth_hz[:, None]
+    over_cycles = cycles > action.slice_cycles_per_s + tolerance * features.server_cycles_per_s[:, None]
+    return jnp.any(over_bandwidth) | jnp.any(over_cycles)
+
+
+def _pooled(
+    amount: Float[Array, " flows"], pool: Int[Array, " flows"], slot_slice: Int[Array, " flows"], shape: tuple[int, ...]
+) -> Float[Array, "pools slices"]:
+    pools, slices = shape
+    return jax.ops.segment_sum(amount, pool * slices + slot_slice, pools * slices).reshape(pools, slices)
