@@ -8,25 +8,28 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from twinloop.abstraction import Abstractor, Features
-from twinloop.collection import CollectionState, Observations, adapt, collect
+from twinloop.collection import CollectionState, Fidelity, Observations, adapt, collect
 from twinloop.decision import (
     AbstractAllocation,
     AbstractReservation,
+    Allocation,
     Proposal,
     Reservation,
     assemble_action,
-    share_by_need,
 )
 from twinloop.emulation import AbstractEmulator, Forecast
 from twinloop.enforcement import Pending, enforce
 from twinloop.entities import Action
 from twinloop.network import AbstractNetwork
 from twinloop.slicing import SliceTable
-from twinloop.twins import Twins, age_s, aggregate_slices, assimilate, fidelity
+from twinloop.twins import Twins, age_s, aggregate_slices, assimilate, fidelity, retire_silent
 from twinloop.validation import Approved, Judge, Verdict, validate
+
+SILENT_SLOTS = 60
+"""A user twin that nothing was heard of for so long is taken to have left; *ours*."""
 
 
 class Control(eqx.Module):
@@ -102,38 +105,112 @@ class Trace(eqx.Module):
 def slot(key: PRNGKeyArray, loop: Loop, state: LoopState) -> tuple[LoopState, PyTree, Trace]:
     """One slot: report, collect, assimilate, emulate, abstract, propose, validate, enforce, adapt.
 
-    Returns the next state, what the network's adapter knows to be true of this slot (for scoring, never for twins), and
-    the trace.
+    Returns the next state, the adapter's own state in which the slot was lived (what is true, for scoring and never for
+    twins), and the trace.
     """
     k_report, k_validate, k_enforce = jax.random.split(key, 3)
     plant, report = loop.network.report(k_report, state.plant, state.collection.request)
     seen = loop.control.spoil(collect(state.collection.request, report), report.slot)
-    twin = assimilate(state.twin, seen, state.forecast, report.slot)
+    twin = _mirror(loop, state, seen)
     emulation, forecast = loop.emulator.emulate(state.emulation, twin, report.slot)
     features = loop.abstractor.abstract(twin, forecast, loop.slices)
-    twin = aggregate_slices(twin, forecast, features_of_slices(features, state.reservation), report.slot)
-    proposals, allocations = propose(loop, state, features)
-    verdict = validate(k_validate, loop.slot_judge, twin, forecast, features, proposals, state.standing, loop.slices)
+    proposals, allocations = _propose(loop, state, features)
+    verdict = validate(
+        k_validate, loop.slot_judge, twin, forecast, features, proposals, state.standing.action, loop.slices
+    )
+    lived = plant
     plant, pending = enforce(
         k_enforce, loop.network, plant, verdict.approved, state.pending, report.receipts, loop.retries
     )
-    collection = adapt(state.collection, fidelity(twin.users.current))
-    trace = _trace(loop, state, seen, twin, features, verdict, pending, report.slot)
+    held = Fidelity(*(fidelity(kind.current) for kind in (twin.users, twin.cells, twin.servers)))
+    collection = adapt(state.collection, held)
+    trace = _trace(loop, state, seen, twin, features, verdict, pending)
+    reservation = state.reservation
     after = LoopState(
-        plant, collection, twin, emulation, forecast, allocations, state.reservation, verdict.approved, pending
+        plant, collection, twin, emulation, forecast, allocations, reservation, verdict.approved, pending
     )
-    return after, plant, trace
+    return after, lived, trace
 
 
 def window(key: PRNGKeyArray, loop: Loop, state: LoopState) -> tuple[LoopState, Verdict]:
-    """One slicing decision: reservations compete in the twin over a longer horizon, flows sharing them by need."""
+    """One slicing decision: reservations compete in the twin over a longer horizon, flows sharing each by need."""
     features = loop.abstractor.abstract(state.twin, state.forecast, loop.slices)
-    standing = Approved_like(state.standing, state.reservation, features, loop.slices)
     proposals = tuple(
-        Proposal(_window_action(policy.reserve(features, loop.slices), features, loop.slices), jnp.int32(index))
+        Proposal(_shared_by_need(policy.reserve(features, loop.slices), features, loop.slices), jnp.int32(index))
         for index, policy in enumerate(loop.reservations)
     )
+    standing = _shared_by_need(state.reservation, features, loop.slices)
     verdict = validate(key, loop.window_judge, state.twin, state.forecast, features, proposals, standing, loop.slices)
     action = verdict.approved.action
     reservation = Reservation(action.slice_bandwidth_hz, action.slice_cycles_per_s, action.slice_cache_bytes)
     return eqx.tree_at(lambda s: (s.reservation, s.standing), state, (reservation, verdict.approved)), verdict
+
+
+def _mirror(loop: Loop, state: LoopState, seen: Observations) -> Twins:
+    twin = assimilate(state.twin, seen, state.forecast, seen.slot)
+    if loop.control.kind != "frozen":
+        twin = eqx.tree_at(lambda t: t.users, twin, retire_silent(twin.users, seen.slot, SILENT_SLOTS))
+    return aggregate_slices(twin, loop.abstractor.params.user_slice, loop.slices, state.standing.action, seen.slot)
+
+
+def _propose(
+    loop: Loop, state: LoopState, features: Features
+) -> tuple[tuple[Proposal, ...], tuple[PyTree, ...]]:
+    proposals: list[Proposal] = []
+    memories: list[PyTree] = []
+    for index, (policy, memory) in enumerate(zip(loop.allocations, state.allocations, strict=True)):
+        allocation, remembered = policy.allocate(features, state.reservation, memory)
+        action = assemble_action(state.reservation, allocation, loop.slices)
+        proposals.append(Proposal(action, jnp.int32(index)))
+        memories.append(remembered)
+    return tuple(proposals), tuple(memories)
+
+
+def _shared_by_need(reservation: Reservation, features: Features, slices: SliceTable) -> Action:
+    """The reservation with every slice's flows sharing it in proportion to what they need: judged on slicing alone."""
+
+    def share(need: Array, pool: Array, reserved: Array) -> Array:
+        rows = reserved.shape[1]
+        at = pool * rows + features.flow_slice
+        asked = jax.ops.segment_sum(need, at, reserved.size)[at]
+        return need / jnp.maximum(asked, 1e-9) * reserved.reshape(-1)[at]
+
+    need = jnp.where(features.flow_active, features.need_bps, 0.0)
+    server = features.cell_server[features.flow_cell]
+    bandwidth = share(need / features.spectral_efficiency, features.flow_cell, reservation.bandwidth_hz)
+    cycles = share(need * features.cycles_per_bit, server, reservation.cycles_per_s)
+    return assemble_action(reservation, Allocation(bandwidth, cycles), slices)
+
+
+def _trace(
+    loop: Loop,
+    state: LoopState,
+    seen: Observations,
+    twin: Twins,
+    features: Features,
+    verdict: Verdict,
+    pending: Pending,
+) -> Trace:
+    users = twin.users.current
+    known = (users.slot >= 0) & users.active[:, None]
+    count = jnp.maximum(jnp.sum(known, axis=0), 1)
+    compared = known & (users.error >= 0)
+    policy = verdict.approved.policy
+    kinds = (seen.users, seen.cells, seen.servers)
+    return Trace(
+        in_effect=state.pending.confirmed,
+        bits=jnp.stack([kind.bits for kind in kinds]),
+        reports=jnp.stack([kind.reports for kind in kinds]).sum(),
+        late=jnp.stack([kind.late for kind in kinds]).sum(),
+        duplicates=jnp.stack([kind.duplicates for kind in kinds]).sum(),
+        age_s=jnp.sum(jnp.where(known, age_s(users, seen.slot, loop.slot_s), 0.0), axis=0) / count,
+        fidelity=jnp.sum(jnp.where(compared, 1.0 - users.error, 0.0), axis=0)
+        / jnp.maximum(jnp.sum(compared, axis=0), 1),
+        slice_demand_hz=features.slice_demand_hz,
+        slice_demand_cycles_per_s=features.slice_demand_cycles_per_s,
+        code=verdict.code,
+        winner=policy,
+        score_winner=verdict.score[policy + 1],
+        score_standing=verdict.score[0],
+        effect=pending.effect,
+    )

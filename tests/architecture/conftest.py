@@ -1,6 +1,7 @@
 """The package under test, and copies of it in which a violation can be planted."""
 
 import ast
+import functools
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+
+
+@functools.cache
+def parsed(text: str) -> tuple[ast.Module, tuple[ast.AST, ...]]:
+    """Tree of a text and all its nodes, kept: a copy of the package differs from the package in a file or two."""
+    tree = ast.parse(text)
+    return tree, tuple(ast.walk(tree))
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,11 @@ class Package:
 
     def tree(self, path: Path) -> ast.Module:
         """Syntax tree of one file."""
-        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        return parsed(path.read_text(encoding="utf-8"))[0]
+
+    def nodes(self, path: Path) -> tuple[ast.AST, ...]:
+        """Every node of that tree."""
+        return parsed(path.read_text(encoding="utf-8"))[1]
 
     def name(self, path: Path) -> str:
         """Dotted name of the module in `path`, `twinloop.units` for units.py."""

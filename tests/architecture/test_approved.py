@@ -1,7 +1,7 @@
-"""LAW 3: only `validation` constructs `Approved`; only `enforcement` writes a network, and takes nothing but `Approved`."""
+"""LAW 3: only `validation` constructs `Approved`; only `enforcement` writes a network, and takes nothing else."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,10 +22,10 @@ def last_name(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 
-def allowed(tree: ast.Module) -> set[ast.AST]:
+def allowed(nodes: Iterable[ast.AST]) -> set[ast.AST]:
     """Nodes where naming `Approved` is harmless: annotations, and the class of an isinstance question."""
     roots: list[ast.AST | None] = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.arg | ast.AnnAssign):
             roots.append(node.annotation)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -35,9 +35,9 @@ def allowed(tree: ast.Module) -> set[ast.AST]:
     return {inner for root in roots if root is not None for inner in ast.walk(root)}
 
 
-def aliases(tree: ast.Module) -> set[str]:
+def aliases(nodes: Iterable[ast.AST]) -> set[str]:
     """Names under which a module knows `Approved`."""
-    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    imports = (node for node in nodes if isinstance(node, ast.ImportFrom))
     return {APPROVED} | {a.asname for node in imports for a in node.names if a.name == APPROVED and a.asname}
 
 
@@ -46,9 +46,9 @@ def construction_faults(package) -> Iterator[str]:
     for path in package.modules():
         if home(package, path) == "validation":
             continue
-        tree = package.tree(path)
-        harmless, names = allowed(tree), aliases(tree)
-        for node in ast.walk(tree):
+        nodes = package.nodes(path)
+        harmless, names = allowed(nodes), aliases(nodes)
+        for node in nodes:
             if isinstance(node, ast.Name | ast.Attribute) and last_name(node) in names and node not in harmless:
                 yield f"{package.place(path, node.lineno)}: {APPROVED} is used as a value; only validation makes one"
             if isinstance(node, ast.Call) and alters_approved(node):
@@ -71,7 +71,7 @@ def alters_approved(call: ast.Call) -> bool:
 def traffic_faults(package) -> Iterator[str]:
     """Every call of `network.apply` outside enforcement and of `network.report` outside collection and the loop."""
     for path in package.modules():
-        for node in ast.walk(package.tree(path)):
+        for node in package.nodes(path):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
             verb, of = node.func.attr, last_name(node.func.value)

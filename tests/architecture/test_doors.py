@@ -58,9 +58,9 @@ def absolute(node: ast.ImportFrom, module: str, is_door: bool) -> list[str]:
 
 def written(package, path: Path) -> Iterator[tuple[int, list[str]]]:
     """Every full path that a file names: by plain, relative and dotted import, by attribute, by importlib."""
-    tree, module, is_door = package.tree(path), package.name(path), path.stem == "__init__"
+    nodes, module, is_door = package.nodes(path), package.name(path), path.stem == "__init__"
     bound: dict[str, list[str]] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 full = alias.name.split(".")
@@ -71,7 +71,7 @@ def written(package, path: Path) -> Iterator[tuple[int, list[str]]]:
             for alias in node.names:
                 bound[alias.asname or alias.name] = [*start, alias.name]
                 yield node.lineno, [*start, alias.name]
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute):
             chain = dotted_name(node)
             if chain and chain[0] in bound:
@@ -101,11 +101,13 @@ def door_faults(package) -> Iterator[str]:
 
 
 def offer_faults(package) -> Iterator[str]:
-    """Every door without `__all__`, or that offers a module, or a name it does not have."""
+    """Every door without `__all__` (inner ones may lack it), or that offers a module, or a name it does not have."""
     for door in sorted(package.source.glob("*/**/__init__.py")):
         tree = package.tree(door)
         offered = [node for node in tree.body if "__all__" in targets(node)]
         if not offered:
+            if door.parent.parent != package.source:
+                continue
             yield f"{package.place(door, 1)}: a door lists what it offers in __all__"
             continue
         bound = names_bound(package, door, tree)
@@ -117,9 +119,14 @@ def offer_faults(package) -> Iterator[str]:
 
 
 def names_bound(package, door: Path, tree: ast.Module) -> dict[str, str]:
-    """Names at the top of a door: `module` where one stands for a module of ours, else `name`."""
+    """Names at the top of a door: `module` where one stands for a module of ours, else `name`.
+
+    A door with `__getattr__` loads late what it names under TYPE_CHECKING; that it does is seen by importing (LAW 5).
+    """
     bound: dict[str, str] = {}
-    for node in tree.body:
+    lazy = any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body)
+    typed = [inner for node in tree.body if lazy and isinstance(node, ast.If) for inner in node.body]
+    for node in [*tree.body, *typed]:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             bound[node.name] = "name"
         elif isinstance(node, ast.Import):
@@ -144,7 +151,7 @@ def kind_of(package, dotted: list[str]) -> str:
     if not home.exists():
         return "absent"
     tree = package.tree(home)
-    named = {name for node in ast.walk(tree) if isinstance(node, ast.stmt) for name in targets(node)}
+    named = {name for node in package.nodes(home) if isinstance(node, ast.stmt) for name in targets(node)}
     named |= {
         node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
     }

@@ -48,7 +48,7 @@ def name_faults(package) -> Iterator[str]:
             yield f"{package.place(path, 1)}: {own} names no thing of the field"
         if own in sys.stdlib_module_names and not own.startswith("__"):
             yield f"{package.place(path, 1)}: {own} shadows the standard library"
-        for node in ast.walk(package.tree(path)):
+        for node in package.nodes(path):
             if isinstance(node, DEFINITIONS) and words(node.name) & FORBIDDEN:
                 yield f"{package.place(path, node.lineno)}: {node.name} names no thing of the field"
 
@@ -58,7 +58,7 @@ def inheritance_faults(package) -> Iterator[str]:
     classes = [
         (package.place(path, node.lineno), path.stem, node)
         for path in package.modules()
-        for node in ast.walk(package.tree(path))
+        for node in package.nodes(path)
         if isinstance(node, ast.ClassDef)
     ]
     ours = {node.name for _, module, node in classes if module != "errors" and not settings_only(node)}

@@ -1,4 +1,4 @@
-"""Committed files hold nothing of one machine: no home directories, no package-index addresses; pins are name==version."""
+"""Committed files hold nothing of one machine: no home folders, no package-index addresses; pins are name==version."""
 
 import re
 import subprocess
@@ -10,7 +10,8 @@ import pytest
 
 MACHINE = re.compile(r"(?<![\w.~/-])/(?:home|Users)/\w|(?<![\w./-])/(?:root|work)/|[A-Z]:\\Users\\")
 INDEX = re.compile(
-    r"https?://[^\s\"']*/simple\b|pypi\.(?:org|python)|pythonhosted|--(?:extra-)?index-url|--find-links|\"resolved\":|@ file:"
+    r"https?://[^\s\"']*/simple\b|pypi\.(?:org|python)|pythonhosted"
+    r"|--(?:extra-)?index-url|--find-links|\"resolved\":|@ file:"
 )
 PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!+]+")
 REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
@@ -67,7 +68,7 @@ def test_constraints_pin_everything_that_is_asked_for(root):
     assert not pin_faults(text)
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    asked = [*project["dependencies"], *extras["dev"], *extras["reference"], *extras["bench"], "hatchling"]
+    asked = [*project["dependencies"], *extras["dev"], *extras["reference"], *extras["bench"], "hatchling", "editables"]
     names = {normal(REQUIREMENT.match(line)[0]) for line in asked} - {"twinloop"}
     assert not names - pinned(text)
 

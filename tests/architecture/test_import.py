@@ -15,6 +15,8 @@ warnings.simplefilter("error")
 
 
 def watch(event, arguments):
+    if "__pycache__" in str(arguments[:1]):
+        return
     if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
         written.append(str(arguments[0]))
     elif event in {"os.mkdir", "socket.connect", "subprocess.Popen"}:
@@ -31,7 +33,8 @@ QUIET = (
     + """
 import twinloop
 
-loaded = sorted({name.partition(".")[0] for name in sys.modules} & {"jax", "jaxlib", "numpy", "gymnasium", "matplotlib"})
+heavy = {"jax", "jaxlib", "numpy", "gymnasium", "matplotlib"}
+loaded = sorted({name.partition(".")[0] for name in sys.modules} & heavy)
 faults = [f"loads {name}" for name in loaded] + [f"writes {path}" for path in written]
 faults += ["adds a log handler"] if logging.root.handlers else []
 faults += ["sets a log level"] if set(logging.root.manager.loggerDict) - set(before) else []
@@ -43,8 +46,9 @@ print("\\n".join(faults), end="")
 
 EVERY = (
     """
-import importlib, logging, pkgutil, sys, threading, warnings
-import equinox, gymnasium, jax, jaxtyping, matplotlib, numpy, pettingzoo, pooch, pyarrow.parquet, pydantic, rich, typer
+import importlib, logging, pathlib, sys, threading, warnings
+import equinox, gymnasium, jax, jaxtyping, matplotlib.figure, numpy
+import pettingzoo, pooch, pyarrow.parquet, pydantic, rich, typer
 from jax._src import xla_bridge
 
 threads = threading.active_count()
@@ -55,14 +59,17 @@ handlers = list(logging.root.handlers)
 import twinloop
 
 faults = []
-for found in pkgutil.walk_packages(twinloop.__path__, "twinloop."):
-    if found.name.endswith("__main__") or not found.name.startswith(sys.argv[1]):
+root = pathlib.Path(twinloop.__file__).parent
+for path in sorted(root.rglob("*.py")):
+    parts = path.relative_to(root.parent).with_suffix("").parts
+    name = ".".join(parts).removesuffix(".__init__")
+    if name.endswith("__main__") or not name.startswith(sys.argv[1]):
         continue
-    module = importlib.import_module(found.name)
-    faults += [f"{found.name} lacks {name}" for name in getattr(module, "__all__", ()) if not hasattr(module, name)]
+    module = importlib.import_module(name)
+    faults += [f"{name} lacks {offered}" for offered in getattr(module, "__all__", ()) if not hasattr(module, offered)]
 
 faults += ["starts a device"] if xla_bridge.backends_are_initialized() else []
-faults += [f"writes {path}" for path in written if not path.endswith(".pyc") and "__pycache__" not in path]
+faults += [f"writes {path}" for path in written]
 faults += ["adds a log handler"] if logging.root.handlers != handlers else []
 faults += ["starts a thread"] if threading.active_count() > threads else []
 print("\\n".join(faults), end="")
@@ -71,14 +78,14 @@ print("\\n".join(faults), end="")
 
 
 def words_of(program: str, source: Path, folder: Path, modules: str = "twinloop") -> str:
-    """What the program prints, to either stream, with the package in `source` on its path and `folder` as its home.
+    """What the program prints, to either stream, run in `folder` with the package in `source` on its path.
 
     `modules` is the beginning of the names of the modules to import.
     """
     done = subprocess.run(
-        [sys.executable, "-B", "-c", program, modules],
+        [sys.executable, "-c", program, modules],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(source.parent), "HOME": str(folder), "JAX_PLATFORMS": "cpu"},
+        env={**os.environ, "PYTHONPATH": str(source.parent), "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         check=False,

@@ -1,12 +1,11 @@
 """`twinloop doctor` tells what is there, what is missing and what to do, and when nothing can run."""
 
-import importlib
-
 import pytest
 import typer
 from typer.testing import CliRunner
 
-subject = importlib.import_module("twinloop.cli.doctor")  # `twinloop.cli.doctor` is also the command, once registered
+import twinloop.cli.doctor as subject
+
 Requirement = subject.Requirement
 
 
@@ -99,10 +98,30 @@ def test_no_data_folder_is_a_note(run, monkeypatch):
     assert "TWINLOOP_DATA is not set" in words(run())
 
 
+@pytest.mark.parametrize("setting", ["TWINLOOP_CACHE", "XDG_CACHE_HOME"])
+def test_the_cache_it_names_is_the_one_that_runs_use(setting, monkeypatch, tmp_path):
+    import jax
+
+    from twinloop.runs.blocks import use_persistent_cache
+
+    for name in ("JAX_COMPILATION_CACHE_DIR", "TWINLOOP_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(setting, str(tmp_path))
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: jax.config.values[name] for name in names}
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        use_persistent_cache()
+        assert jax.config.values["jax_compilation_cache_dir"] == str(subject.compilation_cache())
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
 def test_a_cache_that_cannot_be_written_is_told(run, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    result = run(JAX_COMPILATION_CACHE_DIR=str(blocked / "jax"))
+    result = run(TWINLOOP_CACHE=str(blocked / "jax"))
     assert result.exit_code == 0
     assert "cannot be written" in words(result)
     assert not (tmp_path / "file" / "jax").exists()

@@ -1,5 +1,7 @@
 """From twins and forecasts to the features a decision needs."""
 
+from twinloop.abstraction.abstract import Abstractor
 from twinloop.abstraction.features import Features
+from twinloop.abstraction.swipes import group_watching_probability, swipe_hazard, watching_probability
 
-__all__ = ["Features"]
+__all__ = ["Abstractor", "Features", "group_watching_probability", "swipe_hazard", "watching_probability"]

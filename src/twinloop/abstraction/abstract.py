@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from twinloop.abstraction.features import Features
+from twinloop.abstraction.swipes import swipe_hazard, watching_probability
 from twinloop.emulation import Forecast
 from twinloop.entities import USER_ATTRIBUTES, column
 from twinloop.simulator import Params, spectral_efficiency
@@ -33,12 +34,13 @@ class _People(eqx.Module):
 class Abstractor(eqx.Module):
     """Turns forecasts into features with the twin's own belief of the physics, `params`.
 
-    `demand_margin` is added to every slice's predicted demand (0.1 = 10 %), `groups` the number of multicast groups.
+    `demand_margin` is added to every slice's predicted demand (0.1 = 10 %). `horizon` is the number of segments ahead whose
+    watching probability bounds what is worth sending: at least the player's buffer and one slot.
     """
 
     params: Params
     demand_margin: Float[Array, ""]
-    groups: int = eqx.field(static=True)
+    horizon: int = eqx.field(static=True)
 
     def abstract(self, twins: Twins, forecast: Forecast, slices: SliceTable) -> Features:
         """Features of the next slot.
@@ -82,7 +84,9 @@ class Abstractor(eqx.Module):
         row = params.user_slice
         need = slices.target_bps[row]
         buffer = jnp.clip(of("buffer_s"), 0.0, params.player.buffer_cap_s)
-        room_s = params.player.buffer_cap_s - buffer + params.slot_s
+        video_class = jnp.clip(jnp.round(of("video_class")), 0, twins.swipes.left.shape[0] - 1).astype(jnp.int32)
+        watched = watching_probability(swipe_hazard(twins.swipes), video_class, of("watch_s"), self.horizon)
+        room_s = _useful_seconds(watched, buffer, params.player.buffer_cap_s + params.slot_s)
         top = need >= params.catalogue.version_bps[-1] * 0.999
         share = jnp.where(top, 0.0, jnp.clip(of("transcode_share"), 0.0, 1.0))
         efficiency = spectral_efficiency(params.radio, of("sinr_db"))
@@ -118,7 +122,8 @@ class Abstractor(eqx.Module):
     def _multicast(self, people: _People, slices: SliceTable) -> dict[str, Array]:
         """One flow a group and cell: the weakest member sets the rate, the emptiest buffer the wish."""
         cells = self.params.topology.cell_server.shape[0]
-        bearers = self.groups * cells
+        groups = self.params.group_slice.shape[0]
+        bearers = groups * cells
         listens = people.active & (self.params.user_group >= 0)
         bearer = jnp.where(listens, self.params.user_group * cells + people.cell, bearers)
 
@@ -131,11 +136,10 @@ class Abstractor(eqx.Module):
         members = total(jnp.ones_like(people.need_bps))
         some = members > 0
         mean = jnp.maximum(members, 1.0)
-        any_slice = jax.ops.segment_max(people.slice_row, bearer, bearers + 1)[:bearers]
-        row = jnp.where(some, any_slice, 0)
+        row = jnp.repeat(self.params.group_slice, cells)
         return {
             "flow_active": some,
-            "flow_cell": jnp.tile(jnp.arange(cells, dtype=jnp.int32), self.groups),
+            "flow_cell": jnp.tile(jnp.arange(cells, dtype=jnp.int32), groups),
             "flow_slice": row,
             "members": members,
             "spectral_efficiency": jnp.where(some, least(people.efficiency), 1.0),
@@ -146,6 +150,18 @@ class Abstractor(eqx.Module):
             "average_rate_bps": jnp.where(some, total(people.rate_bps) / mean, 1.0),
             "weight": slices.weight[row],
         }
+
+
+def _useful_seconds(
+    watched: Float[Array, "users segments"], buffer_s: Float[Array, " users"], most_s: Float[Array, ""]
+) -> Float[Array, " users"]:
+    """Seconds beyond the buffer, up to `most_s` ahead, weighted by the chance that they are watched; at least one segment.
+
+    After a swipe another video begins, which is watched as well: a segment counts half its chance of being skipped.
+    """
+    ahead = jnp.arange(watched.shape[1], dtype=jnp.float32)[None, :]
+    part = jnp.clip(jnp.minimum(ahead + 1.0, most_s) - jnp.maximum(ahead, buffer_s[:, None]), 0.0, 1.0)
+    return jnp.maximum(jnp.sum(part * 0.5 * (1.0 + watched), axis=1), 1.0)
 
 
 def _concatenated(first: dict[str, Array], second: dict[str, Array]) -> dict[str, Array]:

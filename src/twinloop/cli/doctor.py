@@ -10,7 +10,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-import pooch
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -192,8 +191,12 @@ def data() -> Finding:
 
 
 def compilation_cache() -> Path:
-    """Folder where compiled programs are kept between starts: JAX_COMPILATION_CACHE_DIR, or below the user's cache."""
-    return Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path(pooch.os_cache("twinloop")) / "jax")
+    """Folder where runs keep compiled programs: as JAX or TWINLOOP_CACHE say, else below the user's cache folder.
+
+    Repeated from `runs`, whose import needs a sound JAX; a test holds the two to each other.
+    """
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "twinloop" / "jax"
+    return Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.environ.get("TWINLOOP_CACHE", default))
 
 
 def writable(folder: Path) -> bool:
@@ -207,7 +210,7 @@ def cache() -> Finding:
     folder = compilation_cache()
     if writable(folder):
         return Finding("compile cache", "ok", str(folder))
-    advice = "every start compiles anew; set JAX_COMPILATION_CACHE_DIR to a folder you may write"
+    advice = "every start compiles anew; set TWINLOOP_CACHE to a folder you may write"
     return Finding("compile cache", "wrong", f"{folder} cannot be written", advice)
 
 

@@ -76,7 +76,7 @@ class Walk:
 
 @dataclass(frozen=True)
 class Sites:
-    """Base-station sites; `position_m` is east and north of the sites' mean, `elevation_m` NaN where the source is empty."""
+    """Base-station sites; `position_m` is east and north of their mean, `elevation_m` NaN where the source is empty."""
 
     name: str
     site_id: Int64[np.ndarray, " sites"]

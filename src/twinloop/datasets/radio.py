@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float64, Int64
 from twinloop.datasets.reading import (
     Column,
     Loaded,
+    Table,
     check_increasing,
     decoded,
     files_in,
@@ -23,6 +24,7 @@ from twinloop.errors import DataError
 
 _MISSING = frozenset({"-", ""})
 _RSRP_SENTINEL_DBM = -200.0
+_CLOCK_STEP_S = 5.0
 _IRISH_TIME = "%Y.%m.%d_%H.%M.%S"
 _IRISH_COLUMNS = ("Timestamp", "Longitude", "Latitude", "Speed", "NetworkMode", "RSRP", "SNR", "CQI", "DL_bitrate")
 SUTD_BANDWIDTH_HZ = 128 * 12 * 30e3
@@ -133,10 +135,7 @@ def _from_archive(archive: Path, member: str) -> DriveTrace:
 
 def _drive(path: Path, text: str) -> DriveTrace:
     table = headed_table(path, text, (*_IRISH_COLUMNS, "CELLHEX", "NODEHEX", "RSRQ"))
-    epoch_s = table.times_s("Timestamp", _IRISH_TIME)
-    back = np.flatnonzero(np.diff(epoch_s) < 0)
-    if back.size:
-        raise DataError(path, "time runs backwards", "rows in order of time", line=table.lines[int(back[0]) + 1], column=1)
+    table, epoch_s = _in_order_of_time(table)
     rsrp_dbm = table.numbers(Column("RSRP", -200, 0, _MISSING))
     nodes = zip(table.texts("NODEHEX"), table.texts("CELLHEX"), strict=True)
     cells: dict[tuple[str, str], int] = {}
@@ -161,8 +160,23 @@ def _drive(path: Path, text: str) -> DriveTrace:
     )
 
 
+def _in_order_of_time(table: Table) -> tuple[Table, Float64[np.ndarray, " samples"]]:
+    """Rows sorted by time (the phone's clock steps back by a second now and then), and their epoch seconds."""
+    epoch_s = table.times_s("Timestamp", _IRISH_TIME)
+    back = np.flatnonzero(np.diff(epoch_s) < -_CLOCK_STEP_S)
+    if back.size:
+        row = int(back[0]) + 1
+        problem = f"time runs backwards by {epoch_s[row - 1] - epoch_s[row]:g} s"
+        expected = f"rows in order of time, but for {_CLOCK_STEP_S:g} s"
+        raise DataError(table.path, problem, expected, line=table.lines[row], column=table.index("Timestamp") + 1)
+    order = np.argsort(epoch_s, kind="stable")
+    lines = tuple(table.lines[row] for row in order)
+    cells = tuple(table.cells[row] for row in order)
+    return Table(table.path, table.header, lines, cells), epoch_s[order]
+
+
 def on_grid(trace: DriveTrace, step_s: float = 1.0, longest_hold_s: float = 5.0) -> RadioGrid:
-    """Trace on a regular grid: rows of one step are averaged, gaps are held, missing radio values take the last known one.
+    """Trace on a regular grid: rows of a step are averaged, gaps held, missing radio values last known.
 
     A radio value missing from the start takes the first known one; where a trace has none at all it is -140 dBm or
     -20 dB. Beyond `longest_hold_s` without a row the step counts as an outage with rate 0.

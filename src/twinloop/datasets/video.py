@@ -7,15 +7,12 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from twinloop.datasets.reading import (
-    Cell,
     Column,
     Loaded,
     bare_table,
-    check_increasing,
     files_in,
     headed_table,
     load_each,
-    number,
     set_folder,
     text_of,
 )

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 _DENSE_SUMS = 1 << 15
 _MOST_STEPS = 60
-_EVEN_SHARE = 1e-12
+_OVERFULL = 1e-6
 
 Costs = tuple[Float[Array, " items"], ...]
 Respond = Callable[[Costs], Float[Array, " items"]]
@@ -19,8 +19,9 @@ Respond = Callable[[Costs], Float[Array, " items"]]
 class Resource(eqx.Module):
     """One resource: what each item uses of it, in which pool, and how much each pool holds.
 
-    Use of item i at level x_i is per_unit_i max(x_i, least_i): `least` is held for the item whether it uses it or not. At
-    the price `ceiling` alone a pool is not overfull; `scale` is a price of the order of the lowest that can clear it.
+    Use of item i at level x_i is per_unit_i max(x_i, least_i): `least` is held for the item whether it uses it or
+    not. At the price `ceiling` alone a pool is not overfull; `scale` is a price of the order of the lowest that can
+    clear it.
     """
 
     per_unit: Float[Array, " items"]
@@ -67,15 +68,16 @@ def pool_max(value: Float[Array, " items"], pool: Int[Array, " items"], count: i
 def clear(respond: Respond, resources: tuple[Resource, ...], tolerance: float = 1e-6) -> Cleared:
     """Levels x maximising sum_i U_i(x_i) subject to sum over a pool's items of use <= capacity, for every pool.
 
-    `respond(costs)` returns each item's best level at the given cost per unit of level, one array a resource in order; it
-    must not rise with any cost. `resources` go from the innermost pools outwards, and each pool must lie inside one pool
-    of the next resource (a cell's slice inside its server's slice): then at given outer prices the inner pools clear
-    independently, and a pool's use does not rise with its own price, so nested searches find the dual optimum.
+    `respond(costs)` returns each item's best level at the given cost per unit of level, one array a resource in
+    order; it must not rise with any cost. `resources` go from the innermost pools outwards, and each pool must lie
+    inside one pool of the next resource (a cell's slice inside its server's slice): then at given outer prices the
+    inner pools clear independently, and a pool's use does not rise with its own price, so nested searches find the
+    dual optimum.
 
-    A pool that is not full at price 0 stays there. Otherwise its price is bracketed between 0 and `ceiling` in
-    y = ln(1 + price / scale), by secants of ln use and halvings in turn, until (the use above capacity at one end) x (the
-    price width) is below `tolerance` of price x capacity, which bounds the loss of objective; the levels are then the mix
-    of both ends that just fills the pool: feasible by concavity, also where levels jump at a price.
+    A pool that is not full at price 0 stays there. Otherwise its price is bracketed between 0 and `ceiling` in y =
+    ln(1 + price / scale), by secants of ln use and halvings in turn, until (the use above capacity at one end) x (the
+    price width) is below `tolerance` of price x capacity, which bounds the loss of objective; the levels are then the
+    mix of both ends that just fills the pool: feasible by concavity, also where levels jump at a price.
 
     Left out: pools that overlap without nesting.
     """
@@ -94,22 +96,28 @@ def _clear(respond: Respond, resources: tuple[Resource, ...], outer: Costs, tole
         return _End(position, resource.use(level), Cleared(level, (*prices, price)))
 
     capacity = resource.capacity
-    free = at(jnp.zeros(count))
-    overfull = free.use > capacity * (1.0 + 1e-6)
-    top = jnp.where(overfull, jnp.log1p(resource.ceiling / resource.scale), 0.0)
+    nowhere = _End(jnp.zeros(count), jnp.zeros(count), _nothing(resource, len(resources)))
 
     def unsettled(state: tuple[Int[Array, ""], _End, _End]) -> Bool[Array, ""]:
         step, low, high = state
-        return (step < _MOST_STEPS) & jnp.any(overfull & ~_settled(low, high, resource, tolerance))
+        overfull = low.use > capacity * (1.0 + _OVERFULL)
+        return (step == 0) | (step < _MOST_STEPS) & jnp.any(
+            overfull & ((step == 1) | ~_settled(low, high, resource, tolerance))
+        )
 
     def narrow(state: tuple[Int[Array, ""], _End, _End]) -> tuple[Int[Array, ""], _End, _End]:
         step, low, high = state
-        middle = at(_next_position(step, low, high, capacity))
-        above = middle.use > capacity
+        middle = at(_next_position(step, low, high, resource))
+        above = jnp.where(step < 2, step == 0, middle.use > capacity)
         return step + 1, _choose(above, middle, low, resource), _choose(above, high, middle, resource)
 
-    _, low, high = jax.lax.while_loop(unsettled, narrow, (jnp.int32(0), free, at(top)))
-    return _mix(low, high, overfull, resource)
+    _, low, high = jax.lax.while_loop(unsettled, narrow, (jnp.int32(0), nowhere, nowhere))
+    return _mix(low, high, resource)
+
+
+def _nothing(resource: Resource, count: int) -> Cleared:
+    zeros = jnp.zeros_like(resource.per_unit)
+    return Cleared(zeros, (zeros,) * count)
 
 
 def _settled(low: _End, high: _End, resource: Resource, tolerance: float) -> Bool[Array, " pools"]:
@@ -121,14 +129,16 @@ def _settled(low: _End, high: _End, resource: Resource, tolerance: float) -> Boo
     return narrow | (loss * (price_high - price_low) <= tolerance * price_high * resource.capacity)
 
 
-def _next_position(
-    step: Int[Array, ""], low: _End, high: _End, capacity: Float[Array, " pools"]
-) -> Float[Array, " pools"]:
-    width = high.position - low.position
-    above = jnp.log(jnp.maximum(low.use, 1e-30) / jnp.maximum(capacity, 1e-30))
-    below = jnp.log(jnp.maximum(high.use, 1e-6 * low.use) / jnp.maximum(capacity, 1e-30))
-    part = jnp.clip(above / jnp.maximum(above - below, _EVEN_SHARE), 0.01, 0.99)
-    return low.position + width * jnp.where(step % 2 == 0, part, 0.5)
+def _next_position(step: Int[Array, ""], low: _End, high: _End, resource: Resource) -> Float[Array, " pools"]:
+    """Price 0, then the ceiling, then secants and halvings in turn."""
+    capacity = jnp.maximum(resource.capacity, 1e-30)
+    above = jnp.log(jnp.maximum(low.use, 1e-30) / capacity)
+    below = jnp.log(jnp.maximum(high.use, 1e-6 * low.use + 1e-30) / capacity)
+    part = jnp.clip(above / jnp.maximum(above - below, 1e-12), 0.01, 0.99)
+    inside = low.position + (high.position - low.position) * jnp.where(step % 2 == 0, part, 0.5)
+    overfull = low.use > resource.capacity * (1.0 + _OVERFULL)
+    top = jnp.where(overfull, jnp.log1p(resource.ceiling / resource.scale), 0.0)
+    return jnp.where(step < 2, jnp.where(step == 0, 0.0, top), inside)
 
 
 def _choose(first: Bool[Array, " pools"], yes: _End, no: _End, resource: Resource) -> _End:
@@ -137,7 +147,8 @@ def _choose(first: Bool[Array, " pools"], yes: _End, no: _End, resource: Resourc
     return _End(jnp.where(first, yes.position, no.position), jnp.where(first, yes.use, no.use), cleared)
 
 
-def _mix(low: _End, high: _End, overfull: Bool[Array, " pools"], resource: Resource) -> Cleared:
+def _mix(low: _End, high: _End, resource: Resource) -> Cleared:
+    overfull = low.use > resource.capacity * (1.0 + _OVERFULL)
     over = jnp.maximum(low.use - resource.capacity, 0.0)
     under = jnp.maximum(resource.capacity - high.use, 0.0)
     share = jnp.where(overfull, under / jnp.maximum(over + under, 1e-30), 1.0)[resource.pool]

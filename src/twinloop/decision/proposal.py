@@ -31,7 +31,7 @@ class Proposal(eqx.Module):
 
 
 def assemble_action(reservation: Reservation, allocation: Allocation, slices: SliceTable) -> Action:
-    """The action that reserves and allocates as given. An inactive slice is sent nothing, whatever is reserved for it."""
+    """The action that reserves and allocates as given; an inactive slice gets nothing, whatever is reserved for it."""
     active = slices.active[None, :]
     return Action(
         slice_active=slices.active,

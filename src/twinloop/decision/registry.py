@@ -7,12 +7,13 @@ from twinloop.decision.allocation.interface import AbstractAllocation
 from twinloop.decision.allocation.proportional_fair import ProportionalFair
 from twinloop.decision.allocation.round_robin import RoundRobin
 from twinloop.decision.allocation.utility import Utility
+from twinloop.decision.reservation.convex import Convex
 from twinloop.decision.reservation.equal_share import EqualShare
 from twinloop.decision.reservation.greedy_demand import GreedyDemand
 from twinloop.decision.reservation.interface import AbstractReservation
 
 RESERVATIONS: Mapping[str, Callable[[], AbstractReservation]] = MappingProxyType(
-    {"equal": EqualShare, "greedy": GreedyDemand}
+    {"equal": EqualShare, "greedy": GreedyDemand, "convex": Convex}
 )
 
 ALLOCATIONS: Mapping[str, Callable[[], AbstractAllocation]] = MappingProxyType(

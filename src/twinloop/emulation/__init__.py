@@ -7,6 +7,7 @@ from twinloop.emulation.ewma import Ewma
 from twinloop.emulation.forecast import AbstractEmulator, Forecast, KindForecast
 from twinloop.emulation.kalman import Kalman, kalman
 from twinloop.emulation.last_value import LastValue
+from twinloop.emulation.rollout import Served, TwinModel, rollout, sample_states
 
 EMULATORS: Mapping[str, Callable[[float], AbstractEmulator[Any]]] = {
     "last_value": lambda slot_s: LastValue(),
@@ -22,5 +23,9 @@ __all__ = [
     "Kalman",
     "KindForecast",
     "LastValue",
+    "Served",
+    "TwinModel",
     "kalman",
+    "rollout",
+    "sample_states",
 ]

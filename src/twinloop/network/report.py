@@ -82,7 +82,7 @@ class Override:
     enabled: bool = True
 
 
-def default_request(overrides: Mapping[Kind, Mapping[str, Override]] | None = None) -> Request:
+def default_request(overrides: Mapping[str, Mapping[str, Override]] | None = None) -> Request:
     """Request that collects every attribute as its table says, except as `overrides[kind][attribute]` says.
 
     Raises ValueError for an unknown kind or attribute, a period that is not above zero, and a precision outside

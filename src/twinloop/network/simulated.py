@@ -15,7 +15,7 @@ _TRUTH_NAMES = {
     "position_x_m": "x_m",
     "position_y_m": "y_m",
     "rebuffer_s": "rebuffer_total_s",
-    "swipes": "swipes_total",
+    "swipes": "views_total",
 }
 
 
@@ -48,16 +48,15 @@ class SimulatedNetwork(AbstractNetwork[Plant]):
     inference_cycles_per_user: Float[Array, ""]
 
     def begin(self, key: PRNGKeyArray, action: Action) -> Plant:
-        """The network in its first slot with `action` in effect."""
-        key_init, key_step = jax.random.split(key)
-        environment, state = init(key_init, self.params)
+        """The network before its first slot with `action` in effect."""
+        environment, state = init(key, self.params)
         topology = self.params.topology
         counts = (self.params.user_slice.shape[0], topology.cell_server.shape[0], topology.server_cycles_per_s.shape[0])
         overhead = Overhead(jnp.zeros(counts[0]), jnp.zeros(counts[2]))
-        _, outcome = step(key_step, self.params, environment, state, action, overhead)
+        _, shapes = eqx.filter_eval_shape(step, key, self.params, environment, state, action, overhead)
         channels = (self.users_channel, self.cells_channel, self.servers_channel)
         users, cells, servers = (idle_agent(n, channel) for n, channel in zip(counts, channels, strict=True))
-        blank = jax.tree.map(jnp.zeros_like, outcome)
+        blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         return Plant(environment, state, blank, action, jnp.zeros((), jnp.int32), overhead, users, cells, servers)
 
     def report(self, key: PRNGKeyArray, plant: Plant, request: Request) -> tuple[Plant, Report]:
@@ -118,8 +117,6 @@ def _truth(outcome: Outcome) -> tuple[Array, Array, Array]:
     requested = outcome.cache_hits_bits + outcome.cache_misses_bits
     derived = {
         "cache_hit_ratio": jnp.where(requested > 0, outcome.cache_hits_bits / jnp.maximum(requested, 1.0), 1.0),
-        "users": outcome.cell_users,
-        "throughput_bps": outcome.cell_throughput_bps,
         "power_w": outcome.cell_power_w,
     }
 

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 _BISECTIONS = 30
 
@@ -11,9 +11,10 @@ _BISECTIONS = 30
 class SigmoidSatisfaction(eqx.Module):
     """Sigmoid satisfaction s(z) = [sig(k (z - th)) - sig(-k th)] / [1 - sig(-k th)], z = reserved / demanded.
 
-    z: the least over resources of what is reserved per what is demanded [1], s in [0, 1); k `steepness` [1], th `threshold`
-    [1]. s(0) = 0; with k = 10 and th = .7, s(1) = .95. The sigmoid satisfaction is the one of papers 000 (III-D) and 004
-    (case study); constants ours (models.md, Slicing). Left out: satisfaction of single users, and delay.
+    z: the least over resources of what is reserved per what is demanded [1], s in [0, 1); k `steepness` [1], th
+    `threshold` [1]. s(0) = 0; with k = 10 and th = .7, s(1) = .95. The sigmoid satisfaction is the one of papers 000
+    (III-D) and 004 (case study); constants ours (models.md, Slicing). Left out: satisfaction of single users, and
+    delay.
     """
 
     steepness: float = eqx.field(static=True, default=10.0)
@@ -30,7 +31,7 @@ class SigmoidSatisfaction(eqx.Module):
         return self.steepness * jax.nn.sigmoid(y) * jax.nn.sigmoid(-y) / self._range
 
     def concave_z(self, slope: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The z >= th where s has `slope`; th where `slope` exceeds the steepest one, large where it is not positive."""
+        """The z >= th where s has `slope`; th where `slope` is above the steepest one, far out where it is 0 or less."""
         product = jnp.clip(slope * self._range / self.steepness, 1e-7, 0.25)
         upper = 0.5 * (1.0 + jnp.sqrt(1.0 - 4.0 * product))
         return self.threshold + jnp.log(upper * upper / product) / self.steepness
@@ -43,9 +44,10 @@ class SigmoidSatisfaction(eqx.Module):
 class ConcaveMajorant(eqx.Module):
     """Least concave function above s on [low, high]: a straight line from (low, s(low)) to `touch`, then s itself.
 
-    `touch` is where the tangent through (low, s(low)) touches s: s(t) - s(low) = s'(t) (t - low); `high` where that lies
-    beyond `high` (the chord); `low` where s is already concave from there on. All [1]; touch = .91 from low = 0 with the
-    default constants. It is above s everywhere on [low, high], so a maximum over it bounds the maximum over s.
+    `touch` is where the tangent through (low, s(low)) touches s: s(t) - s(low) = s'(t) (t - low); `high` where that
+    lies beyond `high` (the chord); `low` where s is already concave from there on. All [1]; touch = .91 from low = 0
+    with the default constants. It is above s everywhere on [low, high], so a maximum over it bounds the maximum over
+    s.
     """
 
     shape: SigmoidSatisfaction
@@ -74,7 +76,7 @@ def concave_majorant(
     """
     base = shape.value(low)
 
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Int[Array, ""], ends: tuple[Array, Array]) -> tuple[Array, Array]:
         left, right = ends
         middle = 0.5 * (left + right)
         below = shape.value(middle) - base < shape.slope(middle) * (middle - low)

@@ -7,7 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from twinloop.reporting.comparison import Comparison, open_comparison, write_comparison
+    from twinloop.reporting.comparison import Comparison, open_comparison
+    from twinloop.reporting.comparison_report import write_comparison
+    from twinloop.reporting.evaluation import Curve, Panel, plot_curves, plot_tracks
     from twinloop.reporting.figures.campus import plot_map
     from twinloop.reporting.figures.comparison import plot_differences, plot_metric, plot_seeds, plot_tradeoff
     from twinloop.reporting.figures.decisions import plot_decisions, plot_objectives
@@ -21,12 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Comparison",
+    "Curve",
+    "Panel",
     "Run",
     "open_comparison",
     "open_run",
     "plot_cell_load",
     "plot_cells",
     "plot_collection",
+    "plot_curves",
     "plot_decisions",
     "plot_differences",
     "plot_experience",
@@ -41,6 +46,7 @@ __all__ = [
     "plot_slice_satisfaction",
     "plot_slices",
     "plot_swipes",
+    "plot_tracks",
     "plot_tradeoff",
     "plot_twin_history",
     "plot_twins",
@@ -51,7 +57,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "comparison": ("Comparison", "open_comparison", "write_comparison"),
+    "comparison": ("Comparison", "open_comparison"),
+    "comparison_report": ("write_comparison",),
+    "evaluation": ("Curve", "Panel", "plot_curves", "plot_tracks"),
     "figures.campus": ("plot_map",),
     "figures.comparison": ("plot_differences", "plot_metric", "plot_seeds", "plot_tradeoff"),
     "figures.decisions": ("plot_decisions", "plot_objectives"),

@@ -29,7 +29,8 @@ def stretches(slot: Values, slot_s: float, most: int = MOST_POINTS) -> Stretches
     slots = -(-(last - first + 1) // most)
     index = (np.asarray(slot, np.int64) - first) // slots
     starts = first + slots * np.arange(int(index.max()) + 1)
-    return Stretches(index.astype(np.intp), (starts + 0.5 * (slots - 1)) * slot_s, slots)
+    centre_s = np.asarray((starts + 0.5 * (slots - 1)) * slot_s, np.float64)
+    return Stretches(index.astype(np.intp), centre_s, slots)
 
 
 def groups(identities: Values) -> tuple[NDArray[np.intp], list[Any]]:
@@ -43,7 +44,8 @@ def groups(identities: Values) -> tuple[NDArray[np.intp], list[Any]]:
 def sum_by(index: NDArray[np.intp], values: Values, count: int) -> NDArray[np.float64]:
     """Sum of the finite `values` of each of `count` groups."""
     finite = np.isfinite(values)
-    return np.bincount(index[finite], weights=np.asarray(values, np.float64)[finite], minlength=count)
+    total = np.bincount(index[finite], weights=np.asarray(values, np.float64)[finite], minlength=count)
+    return total.astype(np.float64)
 
 
 def mean_by(index: NDArray[np.intp], values: Values, count: int) -> NDArray[np.float64]:

@@ -35,6 +35,7 @@ class View:
     drawing: Markup | None
     sentence: str = ""
     wide: bool = False
+    height: int = 40
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,12 @@ class Table:
     rows: Sequence[Sequence[str]]
     note: str = ""
     numbers: int = 1
+    wide: bool = False
+
+    @property
+    def height(self) -> int:
+        """Page pixels the table takes, roughly."""
+        return 70 + 37 * len(self.rows)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,19 @@ class Section:
     lead: str
     views: Sequence[View] = ()
     tables: Sequence[Table] = ()
+
+    def rows(self) -> list[tuple[list[View | Table], list[View | Table]]]:
+        """What stands left and right, from top to bottom; a wide part stands alone in its row's left half."""
+        rows: list[tuple[list[View | Table], list[View | Table]]] = []
+        heights = [0, 0]
+        for part in (*self.views, *self.tables):
+            if part.wide or not rows or any(other.wide for other in rows[-1][0]):
+                rows.append(([], []))
+                heights = [0, 0]
+            side = 0 if part.wide or heights[0] <= heights[1] else 1
+            rows[-1][side].append(part)
+            heights[side] += part.height + 80
+        return rows
 
 
 @dataclass(frozen=True)
@@ -91,7 +111,7 @@ class Folder:
         path.parent.mkdir(exist_ok=True)
         figure.savefig(path, format="png", dpi=_PNG_DPI)
         self.drawn.append(name)
-        return View(name, caption, drawing, wide=wide)
+        return View(name, caption, drawing, wide=wide, height=round(72 * float(figure.get_figheight())))
 
     def write(self, name: str, template: str, **content: Any) -> Path:
         """Fill the template and put the page in place in one step. Raises OutputError when it cannot be written."""
@@ -137,7 +157,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> Markup:
         f'<svg class="drawing" viewBox="0 0 {width} {height}" style="--native:{width}px" role="img" '
         f'aria-label="{label}" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
     )
-    return Markup(re.sub(r"<svg[^>]*>", lambda _: opening, text, count=1).strip())  # noqa: S704 - our own drawing
+    return Markup(re.sub(r"<svg[^>]*>", lambda _: opening, text, count=1).strip())
 
 
 def theme() -> dict[str, str]:

@@ -59,7 +59,7 @@ def story(run: Run) -> str:
     if not summary:
         return f"{_title(run)} stopped after {count(run.slots, 'slot')}, before its numbers were summed up."
     people = f"{count(int(summary['users']), 'person', 'people')} " if "users" in summary else "people "
-    told = [f"For {duration(run.slots * run.slot_s)}, {people}watched videos in {_title(run)}."]
+    told = [f"For {duration(run.slots * run.slot_s)}, {people}watched videos in the scenario {_title(run)}."]
     if "satisfaction" in summary:
         told.append(f"The network gave them {shown('satisfaction', summary['satisfaction'])} of the rate they needed")
         if "rebuffer_ratio" in summary:
@@ -82,9 +82,14 @@ def _decided(decided: Mapping[str, Any]) -> str:
     number = {key: int(decided.get(key, 0)) for key in ("proposed", "approved", "refused", "rolled_back")}
     if not number["proposed"]:
         return "No decision was proposed."
-    text = f"Of {count(number['proposed'], 'proposal')}, the twin's tests approved {number['approved']:,} and refused {number['refused']:,}"
+    text = (
+        f"Policies made {count(number['proposed'], 'proposal')}; the twin's tests approved {number['approved']:,} and "
+        f"refused {number['refused']:,}"
+    )
     undone = number["rolled_back"]
-    return text + (f"; {undone:,} {'was' if undone == 1 else 'were'} rolled back." if undone else "; none was rolled back.")
+    return text + (
+        f"; {undone:,} {'was' if undone == 1 else 'were'} rolled back." if undone else "; none was rolled back."
+    )
 
 
 def _loaded(load: float) -> str:

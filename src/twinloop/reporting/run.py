@@ -32,12 +32,13 @@ class SliceEvent:
     """A change in the life of a slice that the scenario orders."""
 
     at_s: float
-    text: str
+    change: str
+    slice: str
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory. Columns are read when asked for, once; `summary` is empty where a run ended before writing it."""
+    """A run directory. Columns are read when asked for, once; `summary` is empty where a run ended before it."""
 
     directory: Path
     summary: Mapping[str, Any]
@@ -103,19 +104,15 @@ class Run:
     def sites(self) -> list[Site]:
         """Positions of the cells as the scenario gives them; empty where it does not."""
         cells = _listed(self.scenario, "cells")
-        paths = [cell.get("path_m") or [cell.get("position_m")] for cell in cells]
         names = self.names("cells", range(len(cells)))
-        return [
-            Site(name, tuple((float(point[0]), float(point[1])) for point in path))
-            for name, path in zip(names, paths, strict=True)
-            if all(isinstance(point, list | tuple) and len(cast("list[Any]", point)) == 2 for point in path)
-        ]
+        paths = [_points(cell.get("path_m") or [cell.get("position_m")]) for cell in cells]
+        return [Site(name, path) for name, path in zip(names, paths, strict=True) if path]
 
     def events(self) -> list[SliceEvent]:
         """Changes of slices that the scenario orders within the time that ran."""
         found = [(_seconds(event.get("at")), event) for event in _listed(self.scenario, "events")]
         return [
-            SliceEvent(at_s, f"{event.get('change', 'change')} {str(event.get('slice', '')).replace('_', ' ')}")
+            SliceEvent(at_s, str(event.get("change", "change")), str(event.get("slice", "")).replace("_", " "))
             for at_s, event in found
             if at_s is not None and at_s < self.slots * self.slot_s
         ]
@@ -149,7 +146,9 @@ def open_run(run: "Run | Path | str") -> Run:
     if not any((directory / name).exists() for name in known):
         raise OutputError(f"{directory} is not a run directory: it holds neither summary.json nor a trace")
     text = _text(directory / "scenario.yaml")
-    return Run(directory, read_json(directory / "summary.json"), read_json(directory / "command.json"), text, _parsed(text))
+    return Run(
+        directory, read_json(directory / "summary.json"), read_json(directory / "command.json"), text, _parsed(text)
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -211,3 +210,10 @@ def _seconds(value: Any) -> float | None:
         return seconds_from_text(value) if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
         return None
+
+
+def _points(path: Any) -> tuple[tuple[float, float], ...]:
+    try:
+        return tuple((float(x_m), float(y_m)) for x_m, y_m in path)
+    except (TypeError, ValueError):
+        return ()

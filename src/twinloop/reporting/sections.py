@@ -8,7 +8,7 @@ from twinloop.reporting.aggregation import groups, mean_by
 from twinloop.reporting.figures import campus, decisions, infrastructure, slices, twins, users, viewing
 from twinloop.reporting.page import Folder, Section, Table, guarded, tabled
 from twinloop.reporting.run import Run
-from twinloop.reporting.wording import clock, count, enumerated, plain, share, si
+from twinloop.reporting.wording import MINUS, clock, count, enumerated, plain, share, shown, si
 
 
 def map_section(run: Run, folder: Folder) -> Section:
@@ -43,8 +43,8 @@ def slice_section(run: Run, folder: Folder) -> Section:
     """Slices over time."""
     views = [
         folder.view("slices", partial(slices.plot_slices, run),
-                    "Blue below the dark line is reserved and used; white under it is reserved in vain; where the "
-                    "dashed line is above it, the slice wants more than it has."),
+                    "Filled: reserved and used. Empty below the solid line: reserved in vain. Dashed above solid: the "
+                    "slice wants more than it has."),
         folder.view("slice_satisfaction", partial(slices.plot_slice_satisfaction, run),
                     "Mean satisfaction of each slice's users, and how many they are."),
         folder.view("slice_computing", partial(slices.plot_slice_computing, run),
@@ -78,7 +78,8 @@ def decision_section(run: Run, folder: Folder) -> Section:
     """Decisions and their verdicts."""
     views = [
         folder.view("decisions", partial(decisions.plot_decisions, run),
-                    "One mark a decision. The window loop reserves for slices, the slot loop schedules users.", wide=True),
+                    "One mark a decision. The window loop reserves for slices, the slot loop schedules users.",
+                    wide=True),
         folder.view("objectives", partial(decisions.plot_objectives, run),
                     "Both futures are rolled out in the twin before anything is enforced; the shaded gap is why the "
                     "winner won."),
@@ -122,10 +123,15 @@ def _user_lead(run: Run) -> str:
     if len(known) == 1:
         return f"The only user got {share(float(known[0]))} of the needed rate."
     middle, low = float(np.median(known)), float(known.min())
-    text = f"Half of the {len(known):,} users got at least {share(middle)} of the rate they needed; the worst served one got {share(low)}."
+    text = f"Half of the {len(known):,} users got at least {share(middle)} of the rate they needed; "
+    text += f"the worst served one got {share(low)}."
     if run.optional("users", "rebuffer_s") is not None:
         stalled = int((means.total("rebuffer_s") > 0).sum())
-        text += f" Playback stalled at least once for {count(stalled, 'user')}." if stalled else " Nobody's playback stalled."
+        text += (
+            f" Playback stalled at least once for {count(stalled, 'user')}."
+            if stalled
+            else " Nobody's playback stalled."
+        )
     return text
 
 
@@ -136,7 +142,7 @@ def _worst(run: Run) -> Table:
         "needed_bps": ("needed", partial(si, unit="bit/s")),
         "rebuffer_s": ("stalled", partial(si, unit="s")),
         "quality": ("quality", plain),
-        "sinr_db": ("SINR (dB)", lambda value: f"{value:.1f}".replace("-", "−")),
+        "sinr_db": ("SINR (dB)", lambda value: f"{value:.1f}".replace("-", MINUS)),
         "delay_s": ("delay", partial(si, unit="s")),
     }
     rows = users.worst_users(run)
@@ -146,7 +152,8 @@ def _worst(run: Run) -> Table:
         for row in rows
     ]
     return Table("Worst served users", ["user", "slice", "cell", *(columns[n][0] for n in there)], cells,
-                 "Means over the time each user was there; cell is where the user was most of the time.", 3)  # fmt: skip
+                 "Means over the time each user was there; cell is where the user was most of the time.", 3,
+                 wide=True)  # fmt: skip
 
 
 def _slice_means(run: Run, column: str) -> dict[str, float]:
@@ -170,7 +177,7 @@ def _slice_table(run: Run) -> Table:
         "reserved_bandwidth_hz": ("reserved", partial(si, unit="Hz")),
         "used_bandwidth_hz": ("used", partial(si, unit="Hz")),
         "demand_bandwidth_hz": ("demand", partial(si, unit="Hz")),
-        "satisfaction": ("satisfaction", lambda value: share(value) if np.isfinite(value) else "–"),
+        "satisfaction": ("satisfaction", partial(shown, "satisfaction")),
     }
     there = {name: _slice_means(run, name) for name in wanted if run.optional("slices", name) is not None}
     names = list(next(iter(there.values()), {}))
@@ -183,8 +190,9 @@ def _twin_lead(run: Run) -> str:
     oldest = max(rows, key=lambda row: np.nan_to_num(row[2]))
     worst = rows[0]
     return (
-        f"The twins follow {count(len(rows), 'attribute')}. Hardest to foretell was {worst[0].replace('_', ' ')} "
-        f"(fidelity {share(worst[1])}); oldest on average was {oldest[0].replace('_', ' ')} ({si(oldest[2], 's')})."
+        f"The twins follow {count(len(rows), 'attribute')}. Hardest to foretell was "
+        f"{twins.attribute_title(worst[0])} (fidelity {share(worst[1])}); oldest on average was "
+        f"{twins.attribute_title(oldest[0])} ({si(oldest[2], 's')})."
     )
 
 
@@ -213,11 +221,13 @@ def _collection_table(run: Run) -> Table:
 
 def _decision_lead(run: Run) -> str:
     outcome = decisions.outcomes(run)
-    words = (("applied", "took effect"), ("pending", "waited for their effect"), ("rolled_back", "rolled back"))
-    parts = [f"{int((outcome == key).sum()):,} {word}" for key, word in words if (outcome == key).any()]
-    kept = int((outcome == "kept").sum())
-    text = f"{count(len(outcome), 'decision')}: " + enumerated([*parts, *([f"in {kept:,} the standing one was kept"] if kept else [])])
-    return text + ". Nothing reaches the network that was not tested in the twin."
+    words = {"applied": "took effect", "pending": "still waited for an effect", "rolled_back": "rolled back",
+             "kept": "left the standing decision in place"}  # fmt: skip
+    parts = [f"{number:,} {word}" for key, word in words.items() if (number := int((outcome == key).sum()))]
+    return (
+        f"{count(len(outcome), 'decision')}: {enumerated(parts)}. Nothing reaches the network that was not tested in "
+        "the twin."
+    )
 
 
 def _reason_table(run: Run) -> Table:

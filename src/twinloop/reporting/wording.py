@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+NO_NUMBER = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+_GAP = "\N{NO-BREAK SPACE}"
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
 
@@ -25,7 +28,9 @@ class Metric:
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("satisfaction", "Satisfaction", "share", 1, "delivered of the rate that people needed, at most all of it"),
+        Metric(
+            "satisfaction", "Satisfaction", "share", 1, "delivered of the rate that people needed, at most all of it"
+        ),
         Metric("mean_rate_bps", "Mean rate", "bit/s", 1, "downlink rate of a user, averaged over users and slots"),
         Metric("rebuffer_ratio", "Stalled time", "share", -1, "share of the time in which playback stood still"),
         Metric("mean_quality", "Picture quality", "number", 1, "0 = lowest version, 1 = highest version"),
@@ -59,7 +64,7 @@ def shown(name: str, value: Any) -> str:
     """`value` of the metric `name` with its unit, or a dash for no number."""
     kind = metric(name).kind
     if value is None or not math.isfinite(float(value)):
-        return "–"
+        return NO_NUMBER
     if kind == "share":
         return share(float(value))
     if kind == "count":
@@ -69,25 +74,25 @@ def shown(name: str, value: Any) -> str:
 
 def difference(name: str, value: float) -> str:
     """A difference of the metric `name` with its sign; shares differ in percentage points."""
-    sign = "+" if value > 0 else "−" if value < 0 else ""
+    sign = "+" if value > 0 else MINUS if value < 0 else ""
     kind = metric(name).kind
     size = abs(value)
     if kind == "share":
-        return f"{sign}{100 * size:.2f} points" if size < 0.01 else f"{sign}{100 * size:.1f} points"
+        return f"{sign}{100 * size:.{2 if size < 0.01 else 1}f}{_GAP}points"
     return sign + (plain(size) if kind in ("number", "count") else si(size, kind))
 
 
 def share(value: float) -> str:
     """A share in per cent, with more digits near 0 and 1."""
     percent = 100 * value
-    digits = 2 if 0 < percent < 1 or 99 < percent < 100 else 1
-    return f"{percent:.{digits}f} %"
+    digits = 0 if percent in (0, 100) else 2 if 0 < percent < 1 or 99 < percent < 100 else 1
+    return f"{percent:.{digits}f}{_GAP}%"
 
 
 def plain(value: float) -> str:
     """A number with three significant digits and thousands separated."""
     if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else "–"
+        return "0" if value == 0 else NO_NUMBER
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:,.{min(digits, 6)}f}"
 
@@ -95,12 +100,12 @@ def plain(value: float) -> str:
 def si(value: float, unit: str) -> str:
     """A quantity with an SI prefix: 5.21 Mbit/s."""
     if not math.isfinite(value):
-        return "–"
+        return NO_NUMBER
     size = abs(value)
     if unit == "s" and size >= 1:
-        return f"{plain(value)} s"
+        return f"{plain(value)}{_GAP}s"
     factor, prefix = next(((f, p) for f, p in _PREFIXES if size >= f), (1.0, ""))
-    return f"{plain(value / factor)} {prefix}{unit}"
+    return f"{plain(value / factor)}{_GAP}{prefix}{unit}"
 
 
 def clock(seconds: float) -> str:

@@ -1,6 +1,22 @@
 """From a YAML file to a validated scenario to a loop that is ready to run."""
 
+from twinloop.scenario.assembly import apply_events, build_loop, with_slices
 from twinloop.scenario.load import copy, dump, load, parse, schema, shipped, source_text
-from twinloop.scenario.models import Scenario
+from twinloop.scenario.models import Policy, Scenario
+from twinloop.scenario.people import hazard_class_names
 
-__all__ = ["Scenario", "copy", "dump", "load", "parse", "schema", "shipped", "source_text"]
+__all__ = [
+    "Policy",
+    "Scenario",
+    "apply_events",
+    "build_loop",
+    "copy",
+    "dump",
+    "hazard_class_names",
+    "load",
+    "parse",
+    "schema",
+    "shipped",
+    "source_text",
+    "with_slices",
+]

@@ -74,12 +74,12 @@ def build_mobility(scenario: Scenario, rng: np.random.Generator, walks: tuple[ND
     low = np.repeat([mps_from_kmh(p.speed_kmh[0]) for p in populations], counts)
     high = np.repeat([mps_from_kmh(p.speed_kmh[1]) for p in populations], counts)
     recorded = np.repeat([p.mobility == "recorded" for p in populations], counts)
-    figures = shipped_figures()
+    figures = shipped_figures().levy
     users = scenario.user_count
     table, length = _walk_table(walks, scenario.area_m)
     walk = rng.integers(len(length), size=users)
     paths = scenario.mobility.paths_m or [[(0.0, 0.0)]]
-    exponent = scenario.mobility.levy_exponent or figures.levy.flight_exponent
+    exponent = scenario.mobility.levy_exponent or figures.flight_exponent
     return Mobility(
         models=models,
         user_model=jnp.asarray(np.repeat([models.index(p.mobility) for p in populations], counts), jnp.int32),
@@ -87,13 +87,13 @@ def build_mobility(scenario: Scenario, rng: np.random.Generator, walks: tuple[ND
         speed_high_mps=jnp.asarray(np.where(recorded, 40.0, high), jnp.float32),
         pause_max_s=jnp.float32(scenario.mobility.pause_max_s),
         flight_exponent=jnp.float32(exponent),
-        flight_low_m=jnp.float32(figures.levy.flight_low_m),
-        flight_high_m=jnp.float32(figures.levy.flight_high_m),
-        pause_exponent=jnp.float32(figures.levy.pause_exponent),
-        pause_low_s=jnp.float32(figures.levy.pause_low_s),
-        pause_high_s=jnp.float32(figures.levy.pause_high_s),
-        time_factor=jnp.float32(figures.levy.time_factor),
-        time_rho=jnp.float32(figures.levy.time_rho),
+        flight_low_m=jnp.float32(figures.flight_low_m),
+        flight_high_m=jnp.float32(figures.flight_high_m),
+        pause_exponent=jnp.float32(figures.pause_exponent),
+        pause_low_s=jnp.float32(figures.pause_low_s),
+        pause_high_s=jnp.float32(figures.pause_high_s),
+        time_factor=jnp.float32(figures.time_factor),
+        time_rho=jnp.float32(figures.time_rho),
         path_m=jnp.asarray(_padded(paths), jnp.float32),
         user_path=jnp.asarray(rng.integers(len(paths), size=users), jnp.int32),
         walk_m=jnp.asarray(table, jnp.float32),

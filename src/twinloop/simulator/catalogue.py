@@ -1,7 +1,6 @@
-"""The videos on offer: what they weigh in each version, how popular they are, and how the next one is drawn."""
+"""The videos on offer and the taste of those who watch: sizes, popularity, the next video, and when one is left."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
@@ -44,15 +43,34 @@ class Catalogue(eqx.Module):
         return kept.at[self.alias_video].add(share * (1.0 - self.alias_chance))
 
 
+class Viewers(eqx.Module):
+    """How people watch.
+
+    `hazard` is the probability to leave in the t-th second of a video of a class, given that second is reached; Poisson
+    requests with rate lambda are the constant hazard 1 - exp(-lambda x 1 s). `user_factor_spread` is the standard
+    deviation of the log of each user's factor on it. Preferences for types are `preference` until `drift_slot[0]`, then
+    `preference_after[0]` and so on. Per slot an absent user joins with `session_on_p`, a present one leaves with
+    `session_off_p`.
+    """
+
+    hazard: Float[Array, "classes seconds"]
+    user_factor_spread: Float[Array, ""]
+    preference: Float[Array, "users types"]
+    drift_slot: Int[Array, " drifts"]
+    preference_after: Float[Array, "drifts users types"]
+    session_on_p: Float[Array, ""]
+    session_off_p: Float[Array, ""]
+
+
 def build_catalogue(
     *,
-    video_class: npt.ArrayLike,
-    video_preference: npt.ArrayLike,
-    length_s: npt.ArrayLike,
-    size_class: npt.ArrayLike,
-    chunk_bits: npt.ArrayLike,
-    version_bps: npt.ArrayLike,
-    popularity: npt.ArrayLike,
+    video_class: npt.NDArray[np.generic],
+    video_preference: npt.NDArray[np.generic],
+    length_s: npt.NDArray[np.generic],
+    size_class: npt.NDArray[np.generic],
+    chunk_bits: npt.NDArray[np.generic],
+    version_bps: npt.NDArray[np.generic],
+    popularity: npt.NDArray[np.generic],
 ) -> Catalogue:
     """Catalogue from plain arrays, on the host.
 
@@ -119,7 +137,7 @@ def default_catalogue(videos: int = 1000, length_s: float = 15.0, zipf_exponent:
         length_s=np.full(videos, length_s),
         size_class=np.arange(videos) // types % len(shape),
         chunk_bits=shape * np.asarray(VERSION_BPS)[None, :, None],
-        version_bps=VERSION_BPS,
+        version_bps=np.asarray(VERSION_BPS),
         popularity=(1.0 + np.arange(videos) // types) ** -zipf_exponent,
     )
 
@@ -134,14 +152,50 @@ def draw_video(
 
     `type_chance` and `video_chance` are uniform in [0, 1) and independent; `preference` rows need not sum to 1.
     """
-    reach = jnp.cumsum(preference, axis=1)
-    passed = reach[:, :-1] <= (type_chance * reach[:, -1])[:, None]
-    kind = jnp.sum(passed, axis=1, dtype=jnp.int32)
+    mark = type_chance * jnp.sum(preference, axis=1)
+    reach = jnp.zeros_like(mark)
+    kind = jnp.zeros(mark.shape, jnp.int32)
+    for column in range(preference.shape[1] - 1):
+        reach += preference[:, column]
+        kind += reach <= mark
     size = catalogue.type_size[kind]
     scaled = video_chance * size
     place = jnp.minimum(scaled.astype(jnp.int32), size - 1)
     kept = scaled - place < catalogue.alias_chance[kind, place]
     return jnp.where(kept, catalogue.type_videos[kind, place], catalogue.alias_video[kind, place])
+
+
+def preference_now(viewers: Viewers, time_slot: Int[Array, ""]) -> Float[Array, "users types"]:
+    """Preferences in force at `time_slot`: the base ones, or those after the latest drift."""
+    if viewers.drift_slot.shape[0] == 0:
+        return viewers.preference
+    passed = jnp.sum(time_slot >= viewers.drift_slot, dtype=jnp.int32)
+    return jnp.where(passed == 0, viewers.preference, viewers.preference_after[jnp.maximum(passed - 1, 0)])
+
+
+def leave_probability(
+    viewers: Viewers,
+    video_class: Int[Array, " users"],
+    factor: Float[Array, " users"],
+    from_s: Float[Array, " users"],
+    to_s: Float[Array, " users"],
+) -> Float[Array, " users"]:
+    """Probability to leave between two positions of a video, 1 - exp(-f_u [H(to) - H(from)]).
+
+    H(x) = -sum_{t < x} ln(1 - h_t) is the cumulative hazard, linear within a second; `factor` f_u multiplies it, so a
+    whole second with f_u = 1 gives h_t. Beyond the table the last second's hazard holds no more: nobody leaves.
+    """
+    seconds = viewers.hazard.shape[1]
+    risk = -jnp.log1p(-jnp.clip(viewers.hazard, 0.0, 1.0 - 1e-6))
+    reached = jnp.pad(jnp.cumsum(risk, axis=1), ((0, 0), (1, 0)))
+    table, slope = reached.reshape(-1), jnp.pad(risk, ((0, 0), (0, 1))).reshape(-1)
+    row = video_class * (seconds + 1)
+
+    def cumulative(at_s: Float[Array, " users"]) -> Float[Array, " users"]:
+        second = jnp.clip(at_s.astype(jnp.int32), 0, seconds)
+        return table[row + second] + slope[row + second] * (at_s - second)
+
+    return -jnp.expm1(-factor * (cumulative(to_s) - cumulative(from_s)))
 
 
 def chunk_bits_at(
@@ -154,11 +208,11 @@ def chunk_bits_at(
     seconds = catalogue.chunk_bits.shape[2]
     second = jnp.clip(second_s.astype(jnp.int32), 0, seconds - 1)
     row = (catalogue.size_class[video] * catalogue.version_bps.shape[0] + version) * seconds + second
-    return jnp.maximum(jax.lax.reshape(catalogue.chunk_bits, (catalogue.chunk_bits.size,))[row], 1.0)
+    return jnp.maximum(catalogue.chunk_bits.reshape(-1)[row], 1.0)
 
 
 def version_quality(catalogue: Catalogue) -> Float[Array, " versions"]:
-    """Quality of each version, Q = ln(r / r_min) / ln(r_max / r_min) in [0, 1] (models.md, Experience); 1 if alone."""
+    """Quality of each version, Q = ln(r / r_min) / ln(r_max / r_min) in [0, 1]; 1 if alone."""
     rate = catalogue.version_bps
     if rate.shape[0] == 1:
         return jnp.ones_like(rate)

@@ -6,13 +6,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 from twinloop.errors import ScenarioError
 
 MobilityModel = Literal["path", "levy", "waypoint", "recorded"]
 
-_DRAWS = 4
+Draw = tuple[Float[Array, " users"], Float[Array, " users"], Float[Array, " users"], Float[Array, " users"]]
 
 
 class Mobility(eqx.Module):
@@ -78,18 +78,18 @@ def init_kinematics(key: PRNGKeyArray, mobility: Mobility, area_m: Float[Array, 
     """Start: flights and waypoints uniformly over the area and about to set off, paths uniformly along them, walks at
     their own start."""
     users = mobility.user_model.shape[0]
-    draw = jax.random.uniform(key, (users, _DRAWS))
+    draw = _uniform(key, users)
     rest = jnp.zeros(users)
-    position = draw[:, :2] * area_m[None]
+    position = jnp.stack(draw[:2], axis=1) * area_m[None]
     progress = rest
     if "path" in mobility.models:
-        progress = draw[:, 2] * _laps(mobility)[1][mobility.user_path]
+        progress = draw[2] * _laps(mobility)[1][mobility.user_path]
         place = _reflect(_along_path(mobility, progress)[0], area_m)[0]
         position = jnp.where(_moves_by(mobility, "path")[:, None], place, position)
     if "recorded" in mobility.models:
         place = _reflect(_recorded_place(mobility, mobility.walk_start_s), area_m)[0]
         position = jnp.where(_moves_by(mobility, "recorded")[:, None], place, position)
-    cruise = _between(mobility.speed_low_mps, mobility.speed_high_mps, draw[:, 3])
+    cruise = _between(mobility.speed_low_mps, mobility.speed_high_mps, draw[3])
     return KinematicState(position, rest, jnp.zeros((users, 2)), rest, rest, progress, cruise)
 
 
@@ -109,8 +109,7 @@ def move(
     """
     moved = state
     if set(mobility.models) - {"recorded"}:
-        users = mobility.user_model.shape[0]
-        draw = (jax.random.bits(key, (users, _DRAWS), jnp.uint16).astype(jnp.float32) + 0.5) / 65536.0
+        draw = _uniform(key, mobility.user_model.shape[0])
         if "levy" in mobility.models or "waypoint" in mobility.models:
             moved = _roam(draw, mobility, area_m, moved, slot_s)
         if "path" in mobility.models:
@@ -131,6 +130,16 @@ def truncated_pareto(
     """
     tail = (low / high) ** exponent
     return jnp.clip(low * jnp.exp(-jnp.log1p(-share * (1.0 - tail)) / exponent), low, high)
+
+
+def _uniform(key: PRNGKeyArray, users: int) -> Draw:
+    """Four independent uniform numbers a user, from the halves of two words: multiples of 2^-16, never 0 or 1."""
+    words = jax.random.bits(key, (2, users), jnp.uint32)
+
+    def share(half: UInt32[Array, " users"]) -> Float[Array, " users"]:
+        return (half.astype(jnp.int32).astype(jnp.float32) + 0.5) * (1.0 / 65536.0)
+
+    return share(words[0] >> 16), share(words[0] & 65535), share(words[1] >> 16), share(words[1] & 65535)
 
 
 def _moves_by(mobility: Mobility, model: MobilityModel) -> Bool[Array, " users"]:
@@ -160,7 +169,7 @@ def _reflect(
 
 
 def _roam(
-    draw: Float[Array, "users draws"],
+    draw: Draw,
     mobility: Mobility,
     area_m: Float[Array, "2"],
     state: KinematicState,
@@ -187,23 +196,23 @@ def _roam(
 
 
 def _next_leg(
-    draw: Float[Array, "users draws"], mobility: Mobility, area_m: Float[Array, "2"], state: KinematicState
+    draw: Draw, mobility: Mobility, area_m: Float[Array, "2"], state: KinematicState
 ) -> tuple[Float[Array, "users 2"], Float[Array, " users"], Float[Array, " users"]]:
     """Velocity, travel time and pause of the leg that a user would begin now."""
     leg = (state.velocity_mps, state.travel_s, state.pause_s)
     if "waypoint" in mobility.models:
-        way = draw[:, :2] * area_m[None] - state.position_m
+        way = jnp.stack(draw[:2], axis=1) * area_m[None] - state.position_m
         distance = jnp.maximum(jnp.sqrt(way[:, 0] ** 2 + way[:, 1] ** 2), 1e-3)
-        speed = jnp.maximum(_between(mobility.speed_low_mps, mobility.speed_high_mps, draw[:, 2]), 1e-3)
-        leg = (way * (speed / distance)[:, None], distance / speed, draw[:, 3] * mobility.pause_max_s)
+        speed = jnp.maximum(_between(mobility.speed_low_mps, mobility.speed_high_mps, draw[2]), 1e-3)
+        leg = (way * (speed / distance)[:, None], distance / speed, draw[3] * mobility.pause_max_s)
     if "levy" not in mobility.models:
         return leg
-    length = truncated_pareto(draw[:, 0], mobility.flight_exponent, mobility.flight_low_m, mobility.flight_high_m)
-    angle = draw[:, 1] * np.float32(2.0 * np.pi)
-    wanted = length**mobility.time_rho / mobility.time_factor
+    length = truncated_pareto(draw[0], mobility.flight_exponent, mobility.flight_low_m, mobility.flight_high_m)
+    angle = draw[1] * np.float32(2.0 * np.pi)
+    wanted = jnp.exp(jnp.log(length) * mobility.time_rho) / mobility.time_factor
     speed = jnp.maximum(jnp.clip(wanted, mobility.speed_low_mps, mobility.speed_high_mps), 1e-3)
     velocity = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1) * speed[:, None]
-    pause = truncated_pareto(draw[:, 2], mobility.pause_exponent, mobility.pause_low_s, mobility.pause_high_s)
+    pause = truncated_pareto(draw[2], mobility.pause_exponent, mobility.pause_low_s, mobility.pause_high_s)
     if "waypoint" not in mobility.models:
         return velocity, length / speed, pause
     flies = _moves_by(mobility, "levy")
@@ -243,7 +252,7 @@ def _along_path(
 
 
 def _follow(
-    draw: Float[Array, "users draws"],
+    draw: Draw,
     mobility: Mobility,
     area_m: Float[Array, "2"],
     state: KinematicState,
@@ -254,7 +263,7 @@ def _follow(
     progress = jnp.mod(state.progress_m + state.cruise_mps * slot_s, lap)
     place, leg = _along_path(mobility, progress)
     passed = leg != _along_path(mobility, state.progress_m)[1]
-    cruise = jnp.where(passed, _between(mobility.speed_low_mps, mobility.speed_high_mps, draw[:, 0]), state.cruise_mps)
+    cruise = jnp.where(passed, _between(mobility.speed_low_mps, mobility.speed_high_mps, draw[0]), state.cruise_mps)
     return KinematicState(
         _reflect(place, area_m)[0],
         state.cruise_mps,

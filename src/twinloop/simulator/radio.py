@@ -92,10 +92,10 @@ def sinr_and_rate(
     is used), scheduling that avoids interference, adjacent-channel leakage.
     """
     noise_dbm = BOLTZMANN_NOISE_DBM_PER_HZ + db_from_linear(jnp.float32(REFERENCE_HZ)) + radio.noise_figure_db
-    snr = linear_from_db(rsrp_dbm - noise_dbm)
-    covered = _band_overlap(topology) * (cell_load * radio.interference)[:, None]
-    interference = jnp.matmul(snr, covered, precision="highest")
-    sinr = _of_cell(snr, serving) / (1.0 + _of_cell(interference, serving))
+    covered = _band_overlap(topology) * (cell_load * radio.interference)[None]
+    disturbance = linear_from_db(rsrp_dbm - noise_dbm) * covered.at[serving].get(mode="promise_in_bounds")
+    signal = linear_from_db(_of_cell(rsrp_dbm, serving) - noise_dbm)
+    sinr = signal / (1.0 + disturbance @ jnp.ones_like(cell_load))
     sinr_db = db_from_linear(sinr) + sinr_offset_db
     return sinr_db, spectral_efficiency(radio, sinr_db)
 
@@ -133,11 +133,11 @@ def _of_cell(value: Float[Array, "users cells"], cell: Int[Array, " users"]) -> 
 
 
 def _band_overlap(topology: Topology) -> Float[Array, "cells cells"]:
-    """Share of the band of cell (column) that another cell (row) covers; 0 on the diagonal."""
+    """Share of the band of a cell (row) that another cell (column) covers; 0 on the diagonal."""
     half = 0.5 * topology.cell_bandwidth_hz
     low, high = topology.cell_frequency_hz - half, topology.cell_frequency_hz + half
     common = jnp.minimum(high[:, None], high[None]) - jnp.maximum(low[:, None], low[None])
-    share = jnp.clip(common / topology.cell_bandwidth_hz[None], 0.0, 1.0)
+    share = jnp.clip(common / topology.cell_bandwidth_hz[:, None], 0.0, 1.0)
     return share * (1.0 - jnp.eye(share.shape[0]))
 
 

@@ -20,12 +20,13 @@ from twinloop.units import db_from_linear
 
 
 class Maps(eqx.Module):
-    """Fields on a torus grid, all of one place in one row: `sight` uniform in [0, 1], then two unit normal ones.
+    """Fields on a torus grid; everything about one tile lies in one row, and everything about a link in one word.
 
-    Of the last axis, cells [0, C) are the sight field, [C, 2C) shadowing with line of sight, [2C, 3C) without.
+    `field` holds, from its highest bit down, 12 bits of the line-of-sight field (uniform in [0, 1)) and 10 bits each of
+    two unit normal fields cut at 4, shadowing with and without line of sight: steps of 1/4096 and 1/128.
     """
 
-    field: Float[Array, "rows columns fields"]
+    field: Int[Array, "rows columns cells"]
 
 
 def draw_maps(key: PRNGKeyArray, topology: Topology, radio: Radio) -> Maps:
@@ -50,8 +51,7 @@ def draw_maps(key: PRNGKeyArray, topology: Topology, radio: Radio) -> Maps:
         return jnp.fft.ifft2(noise * jnp.sqrt(spectrum / jnp.mean(spectrum))).real
 
     normal = jax.vmap(draw)(jax.random.split(key, scales.shape[0]), scales)
-    cells = len(topology.models)
-    return Maps(jnp.concatenate([ndtr(normal[:cells]), normal[cells:]]).transpose(1, 2, 0))
+    return Maps(_pack(normal.reshape(3, -1, rows, columns)).transpose(1, 2, 0))
 
 
 def link_gains(
@@ -77,17 +77,32 @@ def link_gains(
     distance_2d = jnp.sqrt(east**2 + north**2)
     distance_3d = jnp.maximum(jnp.sqrt(east**2 + north**2 + rise**2), 1.0)
 
-    cells = len(topology.models)
-    here = _tile(radio, position_m)
-    field = maps.field.reshape(-1, maps.field.shape[-1]).at[here].get(mode="promise_in_bounds")
-    los = field[:, :cells] < los_probability(loss, distance_2d)
-    shadow = jnp.where(los, field[:, cells : 2 * cells], field[:, 2 * cells :]) * radio.shadow_scale
+    words = maps.field.reshape(-1, maps.field.shape[-1]).at[_tile(radio, position_m)].get(mode="promise_in_bounds")
+    sight, shadow_los, shadow_nlos = _unpack(words)
+    los = sight < los_probability(loss, distance_2d)
+    shadow = jnp.where(los, shadow_los, shadow_nlos) * radio.shadow_scale
     with_sight, without = path_loss_db(loss, distance_2d, distance_3d)
     element_dbm = (
         topology.cell_power_dbm + topology.cell_gain_db - db_from_linear(topology.cell_bandwidth_hz / REFERENCE_HZ)
     )
     fading = shadow * shadow_std_db(loss, distance_2d, los)
     return element_dbm[None] - jnp.where(los, with_sight, without) + fading
+
+
+def _pack(normal: Float[Array, "3 cells rows columns"]) -> Int[Array, "cells rows columns"]:
+    """One word from a normal field read as uniform through its distribution function, and two more normal fields."""
+    sight = jnp.clip(jnp.floor(ndtr(normal[0]) * 4096.0), 0.0, 4095.0).astype(jnp.int32)
+    shadow = jnp.clip(jnp.round(normal[1:] * 128.0) + 512.0, 0.0, 1023.0).astype(jnp.int32)
+    return (sight << 20) | (shadow[0] << 10) | shadow[1]
+
+
+def _unpack(
+    words: Int[Array, "users cells"],
+) -> tuple[Float[Array, "users cells"], Float[Array, "users cells"], Float[Array, "users cells"]]:
+    sight = ((words >> 20) & 4095).astype(jnp.float32) * (1.0 / 4096.0)
+    shadow_los = ((words >> 10) & 1023).astype(jnp.float32) * (1.0 / 128.0) - 4.0
+    shadow_nlos = (words & 1023).astype(jnp.float32) * (1.0 / 128.0) - 4.0
+    return sight, shadow_los, shadow_nlos
 
 
 def _torus_offsets(size: int) -> Float[Array, " size"]:

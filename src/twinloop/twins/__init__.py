@@ -1,7 +1,9 @@
 """The mirror of the network: user, cell and server twins (level one) and slice twins (level two)."""
 
 from twinloop.twins.assimilation import Emulated, KindEmulated, assimilate, assimilate_in_place
+from twinloop.twins.exchange import Format, export_twin, import_twin
 from twinloop.twins.forks import fork, recent, take
+from twinloop.twins.record import TwinRecord, record_of, restore_twin
 from twinloop.twins.slices import aggregate_slices
 from twinloop.twins.swipes import SwipeCounts
 from twinloop.twins.table import (
@@ -25,11 +27,13 @@ __all__ = [
     "ATTRIBUTES",
     "Current",
     "Emulated",
+    "Format",
     "History",
     "Kind",
     "KindEmulated",
     "Scale",
     "SwipeCounts",
+    "TwinRecord",
     "TwinTable",
     "Twins",
     "admit",
@@ -38,10 +42,14 @@ __all__ = [
     "assimilate",
     "assimilate_in_place",
     "empty_twins",
+    "export_twin",
     "fidelity",
     "fork",
+    "import_twin",
     "quantum",
     "recent",
+    "record_of",
+    "restore_twin",
     "retire",
     "retire_silent",
     "take",

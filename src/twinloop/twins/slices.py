@@ -38,15 +38,16 @@ def aggregate_slices(
     se_u = min(a log2(1 + sinr_u), se_max) (bit/s/Hz, a = `se_factor`) and transcoded share k_u:
     demand_bps = sum R_s, demand_bandwidth_hz = sum R_s / se_u, demand_cycles_per_s = sum R_s k_u `cycles_per_bit`,
     rate_bps = sum rate_u, satisfaction = mean min(rate_u / R_s, 1), buffer_s = mean buffer_u. The reserved amounts are
-    those of `standing` over all cells and servers. An empty slice has satisfaction 1: nobody is let down. Only active
-    slices are written; one that ended is retired, one created in its row starts without history.
+    those of `standing` over all cells and servers. An empty slice has satisfaction 1: nobody is let down. A user with
+    slice -1 is in none. Only active slices are written; one that ended is retired, one created in its row starts
+    without history.
 
     Left out: a multicast bearer counts once for each of its listeners; `abstraction` counts it once a cell.
     """
     known = twins.users.current.slot >= 0
     value = jnp.where(known, twins.users.current.value, 0.0)
     slices = promises.active.shape[0]
-    row = jnp.where(twins.users.current.active, user_slice, slices)
+    row = jnp.where(twins.users.current.active & (user_slice >= 0), user_slice, slices)
 
     def total(of_user: Float[Array, " users"]) -> Float[Array, " slices"]:
         return jax.ops.segment_sum(of_user, row, num_segments=slices + 1)[:slices]

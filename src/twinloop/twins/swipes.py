@@ -51,9 +51,10 @@ def count_swipes(
     Left out: if several viewings ended between two reports, only the last is known and counted.
     """
     classes, seconds = counts.left.shape
-    ended = (after[:, _SWIPES] > before[:, _SWIPES]) & known[:, _LAST_WATCH] & known[:, _LAST_CLASS]
-    watched_s = after[:, _LAST_WATCH]
-    in_class = jnp.where(ended, after[:, _LAST_CLASS], classes).astype(jnp.int32)
+    watched_s, last_class = after[:, _LAST_WATCH], after[:, _LAST_CLASS]
+    told = known[:, _LAST_WATCH] & known[:, _LAST_CLASS] & (watched_s >= 0) & (last_class >= 0)
+    ended = told & (after[:, _SWIPES] > before[:, _SWIPES])
+    in_class = jnp.where(ended, last_class, classes).astype(jnp.int32)
     length_s = counts.length_s.at[in_class].get(mode="fill", fill_value=0.0)
     complete = watched_s >= length_s - _HALF_QUANTUM_S
     second = jnp.where(complete, seconds, jnp.floor(watched_s)).astype(jnp.int32)

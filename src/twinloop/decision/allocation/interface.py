@@ -87,9 +87,9 @@ def flow_pools(features: Features, reservation: Reservation) -> FlowPools:
 def finish(pools: FlowPools, rate: Float[Array, " flows"], hand_out: bool) -> Allocation:
     """The allocation that carries `rate` [Mbit/s]; with `hand_out`, what is left over goes to flows as well.
 
-    First towards what flows want beyond `rate`, all by the same part of their headroom, as far as both pools reach; then
-    in proportion to what each flow has, as a margin: channels and work turn out other than believed, and a reservation
-    that nobody uses is worth nothing. Rounding is scaled away, so that no pool is exceeded.
+    First towards what flows want beyond `rate`, all by the same part of their headroom, as far as both pools reach;
+    then in proportion to what each flow has, as a margin: channels and work turn out other than believed, and a
+    reservation that nobody uses is worth nothing. Rounding is scaled away, so that no pool is exceeded.
     """
     if hand_out:
         headroom = jnp.maximum(pools.want - rate, 0.0)

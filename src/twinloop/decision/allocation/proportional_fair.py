@@ -14,10 +14,11 @@ from twinloop.qoe import OffsetLog
 class ProportionalFair(AbstractAllocation):
     """Maximises sum_f members_f ln(average_f after this slot), average_f' = (1 - 1/T) average_f + r_f / T.
 
-    The textbook rule serves, at each instant, the flow with the largest se_f / average_f, and that is the limit of long
-    memory, T = `horizon_slots` -> infinity; within a slot of 1 s a real scheduler takes hundreds of such turns and moves
-    its averages along, which T = 1 (ln r_f) describes. Rates are capped by what flows want; transcoding is charged to the
-    cycle pools; left-overs go on to flows that want more (`hand_out`). Weights of slices and needs are not looked at.
+    The textbook rule serves, at each instant, the flow with the largest se_f / average_f, and that is the limit of
+    long memory, T = `horizon_slots` -> infinity; within a slot of 1 s a real scheduler takes hundreds of such turns
+    and moves its averages along, which T = 1 (ln r_f) describes. Rates are capped by what flows want; transcoding is
+    charged to the cycle pools; left-overs go on to flows that want more (`hand_out`). Weights of slices and needs are
+    not looked at.
     """
 
     horizon_slots: float = eqx.field(static=True, default=4.0)

@@ -39,11 +39,11 @@ def equal_shares(
     pool: Int[Array, " flows"],
     capacity: Float[Array, " pools"],
 ) -> Float[Array, " flows"]:
-    """Max-min shares: min(cap, level) for members, 0 for others; level such that shares fill the pool, or all are capped.
+    """Max-min shares: min(cap, level) for members, 0 for others; the level fills the pool unless all are capped.
 
-    Newton's method on the concave use(level) from below: every step serves the flows that fit below the level in full and
-    divides the rest equally, so it ends, exactly, after as many steps as there are rounds. What is left when all flows of
-    a pool are capped is divided among them in proportion.
+    Newton's method on the concave use(level) from below: every step serves the flows that fit below the level in full
+    and divides the rest equally, so it ends, exactly, after as many steps as there are rounds. What is left when all
+    flows of a pool are capped is divided among them in proportion.
     """
     count = capacity.shape[0]
     members = pool_sum(member.astype(cap.dtype), pool, count)

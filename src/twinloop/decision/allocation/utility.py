@@ -25,10 +25,10 @@ class Utility(AbstractAllocation):
     """Maximises sum_f weight_f members_f U(r_f) inside every slice's reservation.
 
     subject to sum_{f in (cell, slice)} r_f / se_f <= W, sum_{f in (server, slice)} cycles_per_bit_f r_f <= F and
-    floor_f <= r_f <= want_f. U: `satisfaction` (qoe.QuadraticSatisfaction, `curvature`), `log_quality` (qoe.LogQuality,
-    `ratio`), both saturating at the need, or `alpha_fair` (`alpha` > 0). The floor is `floor` [0..1] of the lesser of need
-    and want; floors that do not fit are scaled down, all of a pool's by the same factor. Solved by prices
-    (decision.pools.clear); what is left goes on to flows that want more (`hand_out`).
+    floor_f <= r_f <= want_f. U: `satisfaction` (qoe.QuadraticSatisfaction, `curvature`), `log_quality`
+    (qoe.LogQuality, `ratio`), both saturating at the need, or `alpha_fair` (`alpha` > 0). The floor is `floor` [0..1]
+    of the lesser of need and want; floors that do not fit are scaled down, all of a pool's by the same factor. Solved
+    by prices (decision.pools.clear); what is left goes on to flows that want more (`hand_out`).
     """
 
     kind: Literal["satisfaction", "log_quality", "alpha_fair"] = eqx.field(static=True, default="satisfaction")
@@ -68,8 +68,8 @@ def maximise(
 ) -> Solution:
     """Rates maximising sum weight U(r) within the pools and low <= r <= high (rates in Mbit/s).
 
-    Flows that are not served or have no weight get nothing. Floors above the caps count as the caps; floors that exceed a
-    pool are scaled to fit it.
+    Flows that are not served or have no weight get nothing. Floors above the caps count as the caps; floors that
+    exceed a pool are scaled to fit it.
     """
     wanted = pools.served & (weight > 0) & (high > 0)
     weight = jnp.where(wanted, weight, 1.0)
@@ -79,7 +79,9 @@ def maximise(
     def respond(costs: Costs) -> Float[Array, " flows"]:
         return jnp.clip(utility.rate((costs[0] + costs[1]) / weight), low, high)
 
-    def resource(per_rate: Float[Array, " flows"], pool: Int[Array, " flows"], capacity: Float[Array, " pools"]) -> Resource:
+    def resource(
+        per_rate: Float[Array, " flows"], pool: Int[Array, " flows"], capacity: Float[Array, " pools"]
+    ) -> Resource:
         claim = jnp.where(wanted, per_rate, 0.0)
         count = capacity.shape[0]
         claimants = pool_sum((claim > 0).astype(claim.dtype), pool, count)

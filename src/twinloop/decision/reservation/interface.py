@@ -5,7 +5,7 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from twinloop.abstraction import Features
 from twinloop.decision.proposal import Reservation
@@ -57,13 +57,14 @@ def fill(
 ) -> Float[Array, "pools slices"]:
     """max(floor, t shape) with t >= 0 such that each row sums to `total`; sum(floor) <= total, 0 where `shape` is 0.
 
-    Newton's method on the convex sum from above: a step fixes the slices whose floor is more than their part and divides
-    what is left among the others, so as many steps as slices end it. A row whose floors fill it keeps its floors.
+    Newton's method on the convex sum from above: a step fixes the slices whose floor is more than their part and
+    divides what is left among the others, so as many steps as slices end it. A row whose floors fill it keeps its
+    floors.
     """
     everything = jnp.sum(shape, axis=1)
     start = total / jnp.maximum(everything, 1e-30)
 
-    def lower(_: int, t: Float[Array, " pools"]) -> Float[Array, " pools"]:
+    def lower(_: Int[Array, ""], t: Float[Array, " pools"]) -> Float[Array, " pools"]:
         free = t[:, None] * shape > floor
         left = total - jnp.sum(jnp.where(free, 0.0, floor), axis=1)
         among = jnp.sum(jnp.where(free, shape, 0.0), axis=1)
@@ -74,7 +75,9 @@ def fill(
     return filled * jnp.minimum(total / jnp.maximum(jnp.sum(filled, axis=1), 1e-30), 1.0)[:, None]
 
 
-def hand_out(reserved: Float[Array, "pools slices"], demand: Demand, slices: SliceTable) -> Float[Array, "pools slices"]:
+def hand_out(
+    reserved: Float[Array, "pools slices"], demand: Demand, slices: SliceTable
+) -> Float[Array, "pools slices"]:
     """`reserved` and what it leaves over, divided in proportion to demand; equally among active slices without any."""
     left = jnp.maximum(demand.capacity - jnp.sum(reserved, axis=1), 0.0)
     asked = jnp.sum(demand.demand, axis=1, keepdims=True)

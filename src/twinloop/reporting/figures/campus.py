@@ -10,19 +10,22 @@ from matplotlib.figure import Figure
 
 from twinloop.errors import OutputError
 from twinloop.reporting.aggregation import groups, mean_by
-from twinloop.reporting.figures.canvas import INK, MUTED, POOR_TO_GOOD, SURFACE, of_run, panels, scaled
+from twinloop.reporting.figures.canvas import INK, MUTED, POOR_TO_GOOD, SURFACE, legend_below, of_run, panels, scaled
 from twinloop.reporting.run import Run, Values
 
 _MOST_WALKS = 150
 _MOST_SEGMENTS = 24_000
-_TITLES = {"satisfaction": "Where the network gave people what they needed", "rate_bps": "Where the rate was"}
+_TITLES = {
+    "satisfaction": "Where the network gave people what they needed",
+    "rate_bps": "The rate people had, along their way",
+}
 
 
 @of_run
 def plot_map(run: Run, colour: str = "satisfaction") -> Figure:
     """Trajectories coloured by `satisfaction` or `rate_bps`, and the cells' sites.
 
-    Above 150 users the mean of hexagonal patches takes the place of single walks. Raises OutputError as the package says.
+    Above 150 users the mean of hexagonal patches takes the place of single walks.
     """
     if colour not in _TITLES:
         raise OutputError(f"the map is coloured by {' or '.join(_TITLES)}, not by {colour!r}")
@@ -30,7 +33,9 @@ def plot_map(run: Run, colour: str = "satisfaction") -> Figure:
     factor, prefix = (1.0, "") if colour == "satisfaction" else scaled(values)
     label = "satisfaction (share of needed rate)" if colour == "satisfaction" else f"rate ({prefix}bit/s)"
     top = 1.0 if colour == "satisfaction" else float(np.nanquantile(values / factor, 0.98)) or 1.0
-    figure, axes = panels(_TITLES[colour], height=500)
+    low, high = _extent(run, x_m, y_m)
+    tall = float((high[1] - low[1]) / (high[0] - low[0]))
+    figure, axes = panels(_TITLES[colour], height=int(np.clip(130 + 390 * tall, 260, 680)))
     axis: Axes = axes[0, 0]
     norm = Normalize(0.0, top)
     index, labels = groups(user)
@@ -38,9 +43,14 @@ def plot_map(run: Run, colour: str = "satisfaction") -> Figure:
         shown = _draw_walks(axis, index, slot, np.stack([x_m, y_m], axis=1), values / factor, norm)
     else:
         shown = _draw_patches(axis, x_m, y_m, values / factor, norm)
-    figure.colorbar(shown, ax=axis, label=label, extend="neither" if top == 1.0 else "max", shrink=0.9, aspect=30)
+    figure.colorbar(shown, ax=axis, label=label, extend="neither" if top == 1.0 else "max", aspect=26, pad=0.02)
     _draw_sites(axis, run)
-    _fit(axis, run, x_m, y_m)
+    axis.set_xlim(low[0], high[0])
+    axis.set_ylim(low[1], high[1])
+    axis.set_aspect("equal")
+    axis.set_xlabel("east (m)")
+    axis.set_ylabel("north (m)")
+    legend_below(figure, axis)
     return figure
 
 
@@ -53,7 +63,7 @@ def _draw_walks(axis: Axes, user: Values, slot: Values, place: Values, values: V
     joined = (user[1:] == user[:-1]) & (slot[1:] - slot[:-1] <= 2 * every)
     segments = np.stack([place[:-1], place[1:]], axis=1)[joined]
     walks = LineCollection(
-        list(segments), cmap=POOR_TO_GOOD, norm=norm, linewidths=2.0, alpha=0.8, rasterized=True, capstyle="round"
+        list(segments), cmap=POOR_TO_GOOD, norm=norm, linewidths=1.8, rasterized=True, capstyle="round"
     )
     walks.set_array(values[1:][joined])
     axis.add_collection(walks)
@@ -77,7 +87,7 @@ def _draw_sites(axis: Axes, run: Run) -> None:
     sites = run.sites()
     label = "cell site"
     if not sites:
-        sites, label = [], "middle of a cell's users"
+        label = "middle of a cell's users"
         cell, x_m, y_m = run.columns("users", "cell", "x_m", "y_m")
         index, labels = groups(cell)
         middles = np.stack([mean_by(index, x_m, len(labels)), mean_by(index, y_m, len(labels))], axis=1)
@@ -92,20 +102,16 @@ def _draw_sites(axis: Axes, run: Run) -> None:
     axis.scatter(spots[:, 0], spots[:, 1], marker="^", s=95, color=INK, edgecolors=SURFACE, zorder=5, label=label)
     for name, place in places if len(places) <= 8 else []:
         axis.annotate(
-            name, (place[0], place[1]), xytext=(0, 10), textcoords="offset points", ha="center", fontsize=11,
+            name, (place[0], place[1]), xytext=(0, 10), textcoords="offset points", ha="center", fontsize=12,
             zorder=6, bbox={"boxstyle": "round,pad=0.25", "facecolor": SURFACE, "edgecolor": "none", "alpha": 0.85},
         )  # fmt: skip
 
 
-def _fit(axis: Axes, run: Run, x_m: Values, y_m: Values) -> None:
+def _extent(run: Run, x_m: Values, y_m: Values) -> tuple[Values, Values]:
+    """South-west and north-east corner of everything on the map, with room around it."""
     corners = [np.asarray(site.path_m) for site in run.sites()]
     places = np.concatenate([np.stack([x_m, y_m], axis=1), *corners])
     places = places[np.isfinite(places).all(axis=1)]
     low, high = places.min(axis=0), places.max(axis=0)
-    room = max(float((high - low).max()) * 0.07, 40.0)
-    axis.set_xlim(low[0] - room, high[0] + room)
-    axis.set_ylim(low[1] - room, high[1] + room)
-    axis.set_aspect("equal")
-    axis.set_xlabel("east (m)")
-    axis.set_ylabel("north (m)")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
+    room = max(float((high - low).max()) * 0.06, 40.0)
+    return low - room, high + room

@@ -25,23 +25,23 @@ POOR_TO_GOOD = LinearSegmentedColormap.from_list(
     "poor_to_good", ["#b23c07", "#dd7a22", "#d8b653", "#62a9cc", "#0b62a8"]
 )
 
-HALF_PX = 560
+HALF_PX = 520
 WIDE_PX = 1140
 MOST_LINES = 6
 _PX_PER_INCH = 72
 
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
-    "font.size": 12,
-    "figure.titlesize": 14.5,
+    "font.size": 13,
+    "figure.titlesize": 15,
     "figure.titleweight": "bold",
-    "axes.titlesize": 12,
+    "axes.titlesize": 13,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelsize": 12,
-    "legend.fontsize": 11.5,
-    "xtick.labelsize": 11,
-    "ytick.labelsize": 11,
+    "axes.labelsize": 13,
+    "legend.fontsize": 12.5,
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
     "text.color": INK,
     "axes.titlecolor": INK,
     "axes.labelcolor": MUTED,
@@ -94,7 +94,9 @@ def panels(
     title: str, rows: int = 1, columns: int = 1, *, width: int = HALF_PX, height: int = 320, **grid: Any
 ) -> tuple[Figure, NDArray[Any]]:
     """A titled figure of `width` x `height` page pixels with rows x columns axes (always a two-dimensional array)."""
-    figure = Figure(figsize=(width / _PX_PER_INCH, height / _PX_PER_INCH), dpi=_PX_PER_INCH, layout="constrained")
+    figure = Figure(figsize=(width / _PX_PER_INCH, height / _PX_PER_INCH), dpi=_PX_PER_INCH)
+    pads: dict[str, float] = {"h_pad": 6 / _PX_PER_INCH, "w_pad": 5 / _PX_PER_INCH, "hspace": 0.035}
+    figure.set_layout_engine("constrained", **pads)
     figure.suptitle(title, x=0.008, horizontalalignment="left")
     axes = figure.subplots(rows, columns, squeeze=False, **grid)
     return figure, axes
@@ -149,12 +151,12 @@ def from_zero(axis: Axes, *, room: float = 1.08, least: float = 0.0) -> None:
 def heat(
     figure: Figure, axis: Axes, values: NDArray[np.float64], labels: list[str], end: float, scale: Any, label: str
 ) -> None:
-    """Rows of `labels` against time up to `end` as a coloured table with its scale; where nothing is known stays empty."""
+    """Rows of `labels` against time up to `end` as a coloured table with its scale; what is unknown stays empty."""
     image = axis.imshow(
         np.ma.masked_invalid(values), aspect="auto", interpolation="nearest",
         extent=(0, end, len(labels) - 0.5, -0.5), rasterized=True, **scale,
     )  # fmt: skip
-    every = -(-len(labels) // 24)
+    every = -(-len(labels) // 40)
     axis.set_yticks(range(0, len(labels), every), labels[::every])
     axis.grid(visible=False)
     figure.colorbar(image, ax=axis, label=label, pad=0.015, aspect=30)

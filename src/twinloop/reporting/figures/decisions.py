@@ -1,4 +1,4 @@
-"""Decisions and their verdicts: who won when, what was refused or undone and why, and what the twin expected of them."""
+"""Decisions and their verdicts: who won when, what was refused or undone and why, what the twin expected of them."""
 
 from dataclasses import dataclass
 

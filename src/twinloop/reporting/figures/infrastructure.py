@@ -101,7 +101,7 @@ def _plot_rows(run: Run, table: str, key: str, title: str, rows: tuple[_Row, ...
 def _draw_lines(axis: Axes, moment: Values, grid: Values, names: list[str]) -> None:
     if len(names) <= MOST_LINES:
         for row, name in enumerate(names):
-            axis.plot(moment, grid[row], label=name, linewidth=1.5, **{k: v for k, v in line_style(row).items()})
+            axis.plot(moment, grid[row], label=name, linewidth=1.5, **line_style(row))
         return
     known = np.where(np.isfinite(grid).any(axis=0), 1.0, np.nan)
     filled = np.where(np.isfinite(grid), grid, 0.0 * known)

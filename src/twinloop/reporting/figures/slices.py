@@ -28,7 +28,7 @@ from twinloop.reporting.run import Run, Values
 
 @dataclass(frozen=True)
 class _Slices:
-    """The rows of slices.parquet sorted out: the slices shown (those with the largest demand) over stretches of time."""
+    """The rows of slices.parquet sorted out: the slices shown (those with most demand) over stretches of time."""
 
     run: Run
     row: Values
@@ -72,11 +72,11 @@ def plot_slices(run: Run) -> Figure:
         axis.plot(time, curves["reserved"][row] / factor, color=INK, drawstyle="steps-mid", label="reserved")
         axis.plot(
             time, curves["demand"][row] / factor, color=VERMILLION, linestyle=(0, (4, 2)), linewidth=1.4,
-            label="demand foreseen by the twin",
+            label="demand foreseen",
         )  # fmt: skip
-        _mark_events(axis, run, unit_s)
+        _mark_events(axis, run, unit_s, name)
     from_zero(axes[0, 0], least=max(float(np.nanmax(curve)) for curve in curves.values()) / factor)
-    figure.supylabel(f"bandwidth ({prefix}Hz)", fontsize=12, color=MUTED)
+    figure.supylabel(f"bandwidth ({prefix}Hz)", fontsize=13, color=MUTED)
     legend_below(figure, axes[0, 0])
     return figure
 
@@ -139,10 +139,13 @@ def plot_slice_computing(run: Run) -> Figure:
     return figure
 
 
-def _mark_events(axis: Axes, run: Run, unit_s: float) -> None:
+def _mark_events(axis: Axes, run: Run, unit_s: float, only: str = "") -> None:
+    """Lines where the scenario changes a slice (all slices, named, unless `only` one is shown)."""
     for event in run.events():
-        axis.axvline(event.at_s / unit_s, color=MUTED, linestyle=(0, (1, 2)), linewidth=1.3)
+        if only and event.slice != only:
+            continue
+        axis.axvline(event.at_s / unit_s, color=MUTED, linestyle=(0, (1, 2)), linewidth=1.5)
         axis.annotate(
-            event.text, (event.at_s / unit_s, 1.0), xycoords=("data", "axes fraction"), xytext=(4, -2),
-            textcoords="offset points", va="top", fontsize=10, color=MUTED,
+            event.change if only else f"{event.change} {event.slice}", (event.at_s / unit_s, 0.0),
+            xycoords=("data", "axes fraction"), xytext=(4, 4), textcoords="offset points", fontsize=11.5, color=INK,
         )  # fmt: skip

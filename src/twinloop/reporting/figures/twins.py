@@ -13,7 +13,6 @@ from twinloop.reporting.figures.canvas import (
     VERMILLION,
     from_zero,
     heat,
-    legend_below,
     line_style,
     of_run,
     on_time,
@@ -37,9 +36,9 @@ def attribute_means(run: Run) -> list[tuple[str, float, float]]:
 def plot_twins(run: Run) -> Figure:
     """Fidelity and age of every attribute, the least faithful on top."""
     rows = attribute_means(run)
-    names = [_readable(name) for name, _, _ in rows]
+    names = [attribute_title(name) for name, _, _ in rows]
     figure, axes = panels(
-        "How true and how fresh the twins are", 1, 2, height=120 + 19 * len(rows), sharey=True, width_ratios=[1.25, 1]
+        "How true and how fresh the twins are", 1, 2, height=130 + 21 * len(rows), sharey=True, width_ratios=[1.25, 1]
     )
     place = np.arange(len(rows))
     fidelity = np.array([row[1] for row in rows])
@@ -69,11 +68,11 @@ def plot_twin_history(run: Run) -> Figure:
     time = stretches(slot, run.slot_s, most=120)
     grid = grid_mean(index, len(labels), time.index, len(time.centre_s), fidelity)
     order = [labels.index(name) for name, _, _ in attribute_means(run)]
-    figure, axes = panels("Fidelity over time", height=120 + 19 * len(labels))
+    figure, axes = panels("Fidelity over time", height=130 + 21 * len(labels))
     unit_s = on_time(run, [axes[0, 0]])
     low = float(np.nanquantile(grid, 0.02))
     scale = {"cmap": POOR_TO_GOOD, "vmin": min(0.9, np.floor(low * 10) / 10), "vmax": 1.0}
-    names = [_readable(labels[row]) for row in order]
+    names = [attribute_title(labels[row]) for row in order]
     heat(figure, axes[0, 0], grid[order], names, run.slots * run.slot_s / unit_s, scale, "fidelity (share)")
     return figure
 
@@ -82,7 +81,7 @@ def plot_twin_history(run: Run) -> Figure:
 def plot_collection(run: Run) -> Figure:
     """Bits of reports a slot by kind, and reports that came late or twice."""
     (slot,) = run.columns("collection", "slot")
-    time = stretches(slot, run.slot_s)
+    time = stretches(slot, run.slot_s, most=75)
     count = len(time.centre_s)
     kinds = [(kind, values) for kind in _KINDS if (values := run.optional("collection", f"{kind}_bits")) is not None]
     if not kinds:
@@ -105,7 +104,7 @@ def plot_collection(run: Run) -> Figure:
     axes[1, 0].set_ylabel("reports a slot")
     from_zero(axes[1, 0], least=1.0)
     handles = [*axes[0, 0].get_legend_handles_labels()[0], *axes[1, 0].get_legend_handles_labels()[0]]
-    figure.legend(handles=handles, loc="outside lower left", ncols=3)
+    figure.legend(handles=handles, loc="outside lower left", ncols=2)
     return figure
 
 
@@ -115,7 +114,8 @@ def collected_by_kind(run: Run) -> dict[str, float]:
     return {kind: float(np.nansum(values)) for kind, values in columns.items() if values is not None}
 
 
-def _readable(attribute: str) -> str:
+def attribute_title(attribute: str) -> str:
+    """An attribute's name as people read it, without its unit."""
     name = attribute
     for end in ("_bps", "_dbm", "_db", "_hz", "_mps", "_per_s", "_s", "_m", "_w", "_bits"):
         if name.endswith(end):

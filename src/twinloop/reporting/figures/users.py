@@ -14,8 +14,8 @@ from twinloop.reporting.figures.canvas import (
     BLUE,
     INK,
     MOST_LINES,
+    MUTED,
     SERIES,
-    SURFACE,
     VERMILLION,
     from_zero,
     legend_below,
@@ -82,10 +82,11 @@ def plot_users(run: Run) -> Figure:
         axis.set_yticks(range(len(shown)), [names[index] for index in shown])
         axis.set_ylim(len(shown) - 0.4, -0.6)
         axis.set_xlabel(label)
-        axis.set_xlim(left=min(0.0, axis.get_xlim()[0]))
+        low, high = axis.get_xlim()
+        axis.set_xlim((0.0, 1.0) if high <= 0.1 else (min(0.0, low), high))
     for axis in axes[2:, 0]:
         axis.set_xlim(-0.03, 1.03)
-    dot = Line2D([], [], linestyle="", marker="o", color=BLUE, alpha=0.6, label="one user")
+    dot = Line2D([], [], linestyle="", marker="o", color=MUTED, label="one user")
     box = Patch(facecolor="none", edgecolor=INK, label="middle half and median")
     legend_below(figure, extra=[dot, box])
     return figure
@@ -115,11 +116,11 @@ def plot_experience(run: Run) -> Figure:
     count = len(time.centre_s)
     low, quarter, middle, three, _ = quantiles_by(time.index, satisfaction, count, [0.1, 0.25, 0.5, 0.75, 0.9])
     mean = mean_by(time.index, satisfaction, count)
-    figure, axes = panels("What people got over time", 2, height=410, sharex=True, height_ratios=[2, 1])
+    figure, axes = panels("What people got over time", 2, height=410, sharex=True, height_ratios=[1.8, 1])
     unit_s = on_time(run, list(axes[:, 0]))
     moment = time.centre_s / unit_s
     top: Axes = axes[0, 0]
-    top.fill_between(moment, low, quarter, color=BLUE, alpha=0.16, linewidth=0, label="worst served tenth to quarter")
+    top.fill_between(moment, low, quarter, color=BLUE, alpha=0.16, linewidth=0, label="tenth to quarter from below")
     top.fill_between(moment, quarter, three, color=BLUE, alpha=0.36, linewidth=0, label="middle half of users")
     top.plot(moment, middle, color=BLUE, label="median")
     top.plot(moment, mean, color=INK, linestyle=(0, (4, 2)), linewidth=1.5, label="mean")
@@ -129,7 +130,7 @@ def plot_experience(run: Run) -> Figure:
     if stalled is not None:
         share = 100 * mean_by(time.index, (stalled > 0).astype(float), count)
         axes[1, 0].fill_between(moment, share, color=VERMILLION, alpha=0.75, linewidth=0, step="mid")
-    axes[1, 0].set_ylabel("stalled users (%)")
+    axes[1, 0].set_ylabel("stalled (%)")
     from_zero(axes[1, 0], least=1.0)
     legend_below(figure, top, columns=2)
     return figure
@@ -143,14 +144,15 @@ def plot_radio(run: Run) -> Figure:
     sinr_db, satisfaction = means.mean("sinr_db"), means.mean("satisfaction")
     if not (np.isfinite(sinr_db) & np.isfinite(satisfaction)).any():
         raise OutputError("no user has both a signal quality and a satisfaction")
+    many = len(sinr_db) > 400
     figure, axes = panels("Signal quality and satisfaction of each user", height=350)
     axis: Axes = axes[0, 0]
     for index, name in list(enumerate(names))[:MOST_LINES]:
         mine = row == index
         axis.scatter(
-            sinr_db[mine], satisfaction[mine], s=44, alpha=0.75, color=SERIES[index % len(SERIES)],
-            marker=MARKERS[index % len(MARKERS)], edgecolors=SURFACE, linewidths=0.6, label=name,
-            rasterized=len(sinr_db) > 400,
+            sinr_db[mine], satisfaction[mine], s=14 if many else 44, alpha=0.45 if many else 0.8,
+            color=SERIES[index % len(SERIES)], marker=MARKERS[index % len(MARKERS)], label=name, linewidths=0,
+            rasterized=many,
         )  # fmt: skip
     axis.set_xlabel("mean signal to interference and noise (dB)")
     axis.set_ylabel("mean satisfaction")

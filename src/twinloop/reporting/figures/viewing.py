@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from twinloop.errors import OutputError
 from twinloop.reporting.aggregation import groups, mean_by, stretches
 from twinloop.reporting.figures.canvas import (
-    BLUE,
+    HALF_PX,
     INK,
     PURPLE,
     VERMILLION,
@@ -19,7 +19,7 @@ from twinloop.reporting.figures.canvas import (
     on_time,
     panels,
 )
-from twinloop.reporting.run import Run
+from twinloop.reporting.run import Run, Values
 
 _MOST_CLASSES = 9
 
@@ -86,7 +86,7 @@ def plot_retention(run: Run) -> Figure:
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure, axes = panels(
-        "Do simulated people swipe like real ones?", rows, columns, width=WIDE_PX if columns == 3 else 560,
+        "Do simulated people swipe like real ones?", rows, columns, width=WIDE_PX if columns == 3 else HALF_PX,
         height=130 + 185 * rows, sharex=True, sharey=True,
     )  # fmt: skip
     for axis in axes.flat[len(shown) :]:
@@ -118,7 +118,7 @@ def retention_rows(run: Run) -> list[RetentionRow]:
     return [RetentionRow(str(name[first[row]]), int(views[row]), float(gap[row])) for row in range(len(labels))]
 
 
-def _views(run: Run, index: np.ndarray[tuple[int], np.dtype[np.intp]], classes: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _views(run: Run, index: Values, classes: int) -> Values:
     views = np.zeros(classes)
     count = run.optional("retention", "count")
     if count is not None:

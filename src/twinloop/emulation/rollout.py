@@ -1,0 +1,139 @@
+"""What-ifs: worlds drawn from what the twins know, lived forward under a decision in the twin's own simulator."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from twinloop.emulation.forecast import Forecast
+from twinloop.entities import USER_ATTRIBUTES, Action, column
+from twinloop.simulator import (
+    Environment,
+    Overhead,
+    Params,
+    State,
+    cell_positions,
+    init,
+    link_gains,
+    sinr_and_rate,
+    step,
+)
+from twinloop.twins import Twins
+
+
+class TwinModel(eqx.Module):
+    """A twin's own simulator: the physics as it believes them, never the network's parameters."""
+
+    params: Params
+
+
+class Served(eqx.Module):
+    """How people fared in a what-if, mean over its slots, by user: satisfaction in [0, 1], share of time stalled."""
+
+    satisfaction: Float[Array, " users"]
+    stalled_share: Float[Array, " users"]
+    active: Bool[Array, " users"]
+
+
+def sample_states(
+    key: PRNGKeyArray, model: TwinModel, twins: Twins, forecast: Forecast, samples: int
+) -> tuple[Environment, State]:
+    """`samples` states of the world that agree with the twins, stacked, in one shared environment.
+
+    Levels (position, SINR, buffer, watch position) are drawn from the forecast's normal distribution, labels (cell,
+    version) taken as known. The video is a popular one of the reported class. The modelled SINR is anchored to the drawn one
+    by an offset, so a what-if starts from measured radio and moves on by the model. Left out: what is preloaded or
+    queued, multicast prefixes (every group starts a new video with the mean buffer of its members).
+    """
+    k_world, k_draw = jax.random.split(key)
+    environment, blank = init(k_world, model.params)
+    users = twins.users.current
+    known = users.slot >= 0
+    mean = jnp.where(known, forecast.users.emulated, 0.0)
+    spread = jnp.where(known, forecast.users.std, 0.0)
+
+    def draw(k: PRNGKeyArray) -> State:
+        value = mean + spread * jax.random.normal(k, mean.shape)
+        return _state(model.params, environment, blank, twins, value)
+
+    return environment, jax.vmap(draw)(jax.random.split(k_draw, samples))
+
+
+def rollout(
+    key: PRNGKeyArray, model: TwinModel, environment: Environment, state: State, action: Action, horizon: int
+) -> Served:
+    """`horizon` slots under a fixed `action`, from one sampled state."""
+    params = model.params
+    users, servers = params.user_slice.shape[0], params.topology.server_cycles_per_s.shape[0]
+    nothing = Overhead(jnp.zeros(users), jnp.zeros(servers))
+
+    def live(carry: tuple[State, Array, Array], k: PRNGKeyArray) -> tuple[tuple[State, Array, Array], None]:
+        before, satisfied, stalled = carry
+        after, outcome = step(k, params, environment, before, action, nothing)
+        share = jnp.minimum(outcome.delivered_bits / jnp.maximum(outcome.needed_bits, 1.0), 1.0)
+        satisfied = satisfied + jnp.where(outcome.active, share, 0.0)
+        return (after, satisfied, stalled + outcome.rebuffer_s), None
+
+    zero = jnp.zeros(users)
+    (_, satisfied, stalled), _ = jax.lax.scan(live, (state, zero, zero), jax.random.split(key, horizon))
+    return Served(satisfied / horizon, stalled / (horizon * params.slot_s), state.active)
+
+
+def _state(
+    params: Params,
+    environment: Environment,
+    blank: State,
+    twins: Twins,
+    value: Float[Array, "users attributes"],
+) -> State:
+    def of(name: str) -> Float[Array, " users"]:
+        return value[:, column(USER_ATTRIBUTES, name)]
+
+    def label(name: str, most: int) -> Int[Array, " users"]:
+        return jnp.clip(jnp.round(of(name)), 0, most).astype(jnp.int32)
+
+    position = jnp.clip(jnp.stack([of("position_x_m"), of("position_y_m")], axis=1), 0.0, params.topology.area_m[None, :])
+    serving = label("serving_cell", params.topology.cell_server.shape[0] - 1)
+    load = jnp.clip(twins.cells.current.value[:, 0], 0.0, 1.0)
+    gains = link_gains(
+        params.topology, params.radio, environment.maps, position, cell_positions(params.topology, jnp.float32(0.0))
+    )
+    modelled, _ = sinr_and_rate(params.topology, params.radio, gains, serving, load, jnp.zeros(position.shape[0]))
+    video = _video_of_class(params, label("video_class", params.viewers.hazard.shape[0] - 1), blank.playback.video)
+    buffer = jnp.clip(of("buffer_s"), 0.0, params.player.buffer_cap_s)
+    return eqx.tree_at(
+        lambda s: (
+            s.kinematics.position_m,
+            s.radio.serving,
+            s.radio.sinr_offset_db,
+            s.playback.video,
+            s.playback.watch_s,
+            s.playback.buffer_s,
+            s.playback.rate_estimate_bps,
+            s.cell_load,
+            s.active,
+        ),
+        blank,
+        (
+            position,
+            serving,
+            jnp.where(twins.users.current.active, of("sinr_db") - modelled, 0.0),
+            video,
+            jnp.clip(of("watch_s"), 0.0, params.catalogue.length_s[video] - 1e-3),
+            buffer,
+            jnp.maximum(of("rate_bps"), 0.0),
+            load,
+            twins.users.current.active,
+        ),
+    )
+
+
+def _video_of_class(
+    params: Params, video_class: Int[Array, " users"], otherwise: Int[Array, " users"]
+) -> Int[Array, " users"]:
+    """The first video of each class, which is its most popular one; `otherwise` where the catalogue has none."""
+    classes = params.viewers.hazard.shape[0]
+    videos = jnp.arange(params.catalogue.video_class.shape[0], dtype=jnp.int32)
+    first = jax.ops.segment_min(videos, params.catalogue.video_class, classes)
+    found = first[video_class]
+    return jnp.where(found < videos.shape[0], found, otherwise)

@@ -1,0 +1,273 @@
+"""From a scenario to a loop in its first slot: the network, and twins that know neither its parameters nor its future."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray, PyTree
+
+from twinloop.abstraction import Abstractor
+from twinloop.collection import CollectionState
+from twinloop.decision import ALLOCATIONS, RESERVATIONS, Allocation, Reservation, assemble_action
+from twinloop.emulation import EMULATORS, Forecast, TwinModel
+from twinloop.enforcement import nothing_pending
+from twinloop.entities import CELL_ATTRIBUTES, SERVER_ATTRIBUTES, USER_ATTRIBUTES, Action, Attribute
+from twinloop.errors import ScenarioError
+from twinloop.loop import Control, Loop, LoopState
+from twinloop.network import Channel, Override, Plant, SimulatedNetwork, default_request
+from twinloop.scenario.models import Judge as JudgePart
+from twinloop.scenario.models import Mismatch, Scenario
+from twinloop.scenario.people import (
+    Watching,
+    build_player,
+    build_viewers,
+    build_watching,
+    group_slices,
+    load_radio_trace,
+    load_recorded_walks,
+    user_groups,
+)
+from twinloop.scenario.physics import build_mobility, build_radio, build_topology
+from twinloop.simulator import Edge, Params
+from twinloop.slicing import SliceSpec, SliceTable, adjust_slice, create_slice, end_slice, table_from_specs
+from twinloop.twins import Twins, empty_twins
+from twinloop.validation import Judge, first_approved
+
+SLOT_S = 1.0
+_CYCLES_PER_BIT = 400.0
+_REPORT_J_PER_BIT = 1e-7
+
+
+def build_loop(scenario: Scenario, data: Path | None = None) -> tuple[Loop, LoopState]:
+    """The scenario's loop and its state before the first slot, drawn from the scenario's seed.
+
+    Raises ScenarioError or DataError when the scenario needs data that is not there.
+    """
+    rng = np.random.default_rng(scenario.seed)
+    watching = build_watching(scenario, data, rng)
+    params = build_params(scenario, watching, data, rng)
+    network = _network(scenario, params)
+    believed = as_believed(params, scenario.twin.mismatch)
+    judged = as_believed(params, scenario.twin.judge.mismatch)
+    slices = params.slices
+    loop = Loop(
+        network=network,
+        emulator=EMULATORS[scenario.twin.emulator](SLOT_S),
+        abstractor=Abstractor(believed, jnp.float32(scenario.policy.demand_margin), math.ceil(scenario.viewing.buffer_cap_s) + 1),
+        reservations=(RESERVATIONS[scenario.policy.reservation](),),
+        allocations=(ALLOCATIONS[scenario.policy.allocation](),),
+        slot_judge=_judge(scenario.twin.judge, judged, scenario.twin.judge.slot_horizon),
+        window_judge=_judge(scenario.twin.judge, judged, scenario.twin.judge.window_horizon),
+        slices=slices,
+        control=Control(jnp.int32(round(scenario.twin.control_from / SLOT_S)), scenario.twin.control),
+        slot_s=SLOT_S,
+        retries=scenario.enforcement.retries,
+    )
+    return loop, _first_state(scenario, loop, watching)
+
+
+def build_params(scenario: Scenario, watching: Watching, data: Path | None, rng: np.random.Generator) -> Params:
+    """The simulated network's parameters."""
+    slices = [entry.name for entry in scenario.slices]
+    counts = [population.count for population in scenario.users]
+    groups = user_groups(scenario)
+    return Params(
+        topology=build_topology(scenario),
+        radio=build_radio(scenario),
+        mobility=build_mobility(scenario, rng, load_recorded_walks(scenario, data)),
+        catalogue=watching.catalogue,
+        viewers=build_viewers(scenario, watching, rng),
+        player=build_player(scenario.viewing),
+        edge=Edge(jnp.float32(_CYCLES_PER_BIT), jnp.float32(_REPORT_J_PER_BIT)),
+        slices=first_slices(scenario),
+        user_slice=jnp.asarray(np.repeat([slices.index(p.slice) for p in scenario.users], counts), jnp.int32),
+        user_group=jnp.asarray(groups, jnp.int32),
+        group_slice=jnp.asarray(group_slices(scenario), jnp.int32),
+        radio_trace=load_radio_trace(scenario, data, rng),
+        slot_s=SLOT_S,
+    )
+
+
+def as_believed(params: Params, mismatch: Mismatch) -> Params:
+    """Parameters as a twin believes them: no shadowing map, no measured trace, and factors off the truth."""
+    topology = eqx.tree_at(
+        lambda t: (t.cell_exponent, t.cell_power_dbm),
+        params.topology,
+        (params.topology.cell_exponent + mismatch.exponent_bias, params.topology.cell_power_dbm + mismatch.power_bias_db),
+    )
+    radio = replace(
+        params.radio,
+        se_factor=params.radio.se_factor * mismatch.se_factor,
+        shadow_scale=jnp.zeros(()),
+        shadow_grid_m=jnp.float32(max(float(jnp.max(params.topology.area_m)), 1.0)),
+        grid=(2, 2),
+    )
+    hazard = 1.0 - (1.0 - params.viewers.hazard) ** mismatch.hazard
+    spread = jnp.zeros(())
+    viewers = eqx.tree_at(lambda v: (v.hazard, v.user_factor_spread), params.viewers, (hazard, spread))
+    edge = eqx.tree_at(lambda e: e.cycles_per_bit, params.edge, params.edge.cycles_per_bit * mismatch.cycles_per_bit)
+    return eqx.tree_at(
+        lambda p: (p.topology, p.radio, p.viewers, p.edge, p.radio_trace),
+        params,
+        (topology, radio, viewers, edge, None),
+        is_leaf=lambda leaf: leaf is None,
+    )
+
+
+def first_slices(scenario: Scenario) -> SliceTable:
+    """The slices that stand at the start: all but those that an event creates later."""
+    later = {event.slice for event in scenario.events if event.change == "create"}
+    specs = [SliceSpec(**entry.model_dump()) for entry in scenario.slices]
+    table = table_from_specs(specs, len(specs)) if not later else table_from_specs([], len(specs))
+    if later:
+        for row, spec in enumerate(specs):
+            table = table if spec.name in later else create_slice(table, row, spec)
+    return table
+
+
+def apply_events(
+    scenario: Scenario, loop: Loop, first_slot: int = 0, slots: int = 0, *, before_slot: int | None = None
+) -> Loop:
+    """The loop with the slices' events of the coming block applied, or with all events before a slot (to resume).
+
+    Raises ScenarioError when an event does not fit the slice's state, such as ending one that does not stand.
+    """
+    if not scenario.events:
+        return loop
+    names = [entry.name for entry in scenario.slices]
+    table = loop.slices
+    for event in sorted(scenario.events, key=lambda entry: entry.at):
+        due = round(event.at / loop.slot_s)
+        mine = due < before_slot if before_slot is not None else first_slot <= due < first_slot + slots
+        if not mine:
+            continue
+        row = names.index(event.slice)
+        changes = {name: getattr(event, name) for name in ("target_bps", "floor_share", "weight")}
+        given = {name: value for name, value in changes.items() if value is not None}
+        try:
+            if event.change == "end":
+                table = end_slice(table, row)
+            elif event.change == "adjust":
+                table = adjust_slice(table, row, **given)
+            else:
+                table = create_slice(table, row, SliceSpec(**(scenario.slices[row].model_dump() | given)))
+        except ValueError as error:
+            raise ScenarioError(f"event at {event.at:g} s ({event.change} {event.slice}): {error}") from error
+    return with_slices(loop, table)
+
+
+def with_slices(loop: Loop, table: SliceTable) -> Loop:
+    """The loop with other promises, known to the network, the twins and the judges alike."""
+    return eqx.tree_at(
+        lambda lp: (
+            lp.slices,
+            lp.network.params.slices,
+            lp.abstractor.params.slices,
+            lp.slot_judge.model.params.slices,
+            lp.window_judge.model.params.slices,
+        ),
+        loop,
+        (table,) * 5,
+    )
+
+
+def _network(scenario: Scenario, params: Params) -> SimulatedNetwork:
+    part = scenario.collection
+    noise = {"position_x_m": part.position_noise_m, "position_y_m": part.position_noise_m}
+    noise |= {"rsrp_dbm": part.radio_noise_db, "sinr_db": part.radio_noise_db}
+
+    def channel(table: tuple[Attribute, ...], *, radio: bool) -> Channel:
+        return Channel(
+            loss_p=jnp.float32(part.loss_p if radio else 0.0),
+            late_p=jnp.float32(part.late_p if radio else 0.0),
+            duplicate_p=jnp.float32(part.duplicate_p if radio else 0.0),
+            noise=jnp.asarray([noise.get(entry.name, 0.0) if radio else 0.0 for entry in table], jnp.float32),
+            low=jnp.asarray([entry.low for entry in table], jnp.float32),
+            high=jnp.asarray([entry.high for entry in table], jnp.float32),
+            lanes=part.late_slots + 2 if radio else 1,
+        )
+
+    return SimulatedNetwork(
+        params=params,
+        users_channel=channel(USER_ATTRIBUTES, radio=True),
+        cells_channel=channel(CELL_ATTRIBUTES, radio=False),
+        servers_channel=channel(SERVER_ATTRIBUTES, radio=False),
+        failure_p=jnp.float32(scenario.enforcement.failure_p),
+        inference_cycles_per_user=jnp.float32(scenario.twin.inference_cycles_per_user),
+    )
+
+
+def _judge(part: JudgePart, params: Params, horizon: int) -> Judge:
+    return Judge(
+        model=TwinModel(params),
+        cvar_share=jnp.float32(part.cvar_share),
+        cvar_weight=jnp.float32(part.cvar_weight),
+        tolerance=jnp.float32(0.01),
+        samples=part.samples,
+        horizon=horizon,
+    )
+
+
+def _first_state(scenario: Scenario, loop: Loop, watching: Watching) -> LoopState:
+    """Before the first slot: equal shares in effect, twins of nobody."""
+    params = loop.network.params
+    cells, servers = len(scenario.network.cells), len(scenario.network.servers)
+    rows, users = len(scenario.slices), scenario.user_count
+    share = loop.slices.active / jnp.maximum(jnp.sum(loop.slices.active), 1)
+    topology = params.topology
+    reservation = Reservation(
+        topology.cell_bandwidth_hz[:, None] * share[None, :],
+        topology.server_cycles_per_s[:, None] * share[None, :],
+        topology.server_cache_bytes[:, None] * share[None, :],
+    )
+    flows = users + params.group_slice.shape[0] * cells
+    nothing = Allocation(jnp.zeros(flows), jnp.zeros(flows))
+    approved = first_approved(assemble_action(reservation, nothing, loop.slices))
+    twin = _empty_twins(scenario, watching, cells, servers)
+    memory, forecast, plant = _begin(loop, twin, approved.action, jax.random.key(scenario.seed))
+    return LoopState(
+        plant=plant,
+        collection=CollectionState(_request(scenario)),
+        twin=twin,
+        emulation=memory,
+        forecast=forecast,
+        allocations=tuple(policy.init() for policy in loop.allocations),
+        reservation=reservation,
+        standing=approved,
+        pending=nothing_pending(approved),
+    )
+
+
+@eqx.filter_jit
+def _begin(loop: Loop, twin: Twins, action: Action, key: PRNGKeyArray) -> tuple[PyTree, Forecast, Plant]:
+    memory = loop.emulator.init(twin)
+    _, forecast = loop.emulator.emulate(memory, twin, jnp.int32(-1))
+    return memory, forecast, loop.network.begin(key, action)
+
+
+def _empty_twins(scenario: Scenario, watching: Watching, cells: int, servers: int) -> Twins:
+    classes = len(watching.class_names)
+    length = np.zeros(classes)
+    catalogue = watching.catalogue
+    np.maximum.at(length, np.asarray(catalogue.video_class), np.asarray(catalogue.length_s))
+    return empty_twins(
+        users=scenario.user_count,
+        cells=cells,
+        servers=servers,
+        slices=len(scenario.slices),
+        history=scenario.twin.history,
+        class_length_s=jnp.asarray(np.maximum(length, 1.0), jnp.float32),
+    )
+
+
+def _request(scenario: Scenario):
+    wanted = scenario.collection.attributes
+    users = {name: Override(period_s=entry.period_s, bits=entry.bits) for name, entry in wanted.items()}
+    try:
+        return default_request({"users": users})
+    except ValueError as error:
+        raise ScenarioError(f"collection.attributes: {error}") from error

@@ -1,0 +1,41 @@
+"""The simulated network, pure JAX: people move, links change, videos play, flows are served. `init` and `step`."""
+
+from twinloop.simulator.catalogue import DEFAULT_TYPES, Catalogue, Viewers, build_catalogue, default_catalogue
+from twinloop.simulator.edge import Edge, Overhead
+from twinloop.simulator.mobility import KinematicState, Mobility
+from twinloop.simulator.multicast import MulticastState
+from twinloop.simulator.playback import PlaybackState, Player
+from twinloop.simulator.radio import Radio, RadioState, sinr_and_rate, spectral_efficiency
+from twinloop.simulator.shadowing import Maps, link_gains
+from twinloop.simulator.step import Environment, Outcome, Params, RadioTrace, State, init, step
+from twinloop.simulator.topology import Topology, cell_positions
+
+__all__ = [
+    "DEFAULT_TYPES",
+    "Catalogue",
+    "Edge",
+    "Environment",
+    "KinematicState",
+    "Maps",
+    "Mobility",
+    "MulticastState",
+    "Outcome",
+    "Overhead",
+    "Params",
+    "PlaybackState",
+    "Player",
+    "Radio",
+    "RadioState",
+    "RadioTrace",
+    "State",
+    "Topology",
+    "Viewers",
+    "build_catalogue",
+    "cell_positions",
+    "default_catalogue",
+    "init",
+    "link_gains",
+    "sinr_and_rate",
+    "spectral_efficiency",
+    "step",
+]
