@@ -1,8 +1,8 @@
-"""The closed loop on one screen: `slot` for local controllers, `window` for the centralized one. Nothing else orchestrates.
+"""The closed loop on one screen: `slot` for local controllers, `window` for the centralized one. Nothing else
+orchestrates.
 
-    network -report-> collection -observations-> twins -> emulation -> abstraction -> decision -proposals-> validation
-       ^                                                                                                       |
-       +------------------------------------ enforcement <---------------------- approved ---------------------+
+network -report-> collection -observations-> twins -> emulation -> abstraction -> decision -proposals-> validation ^
+| +------------------------------------ enforcement <---------------------- approved ---------------------+
 """
 
 import equinox as eqx
@@ -33,7 +33,9 @@ SILENT_SLOTS = 60
 
 
 class Control(eqx.Module):
-    """A negative control of a study: from slot `since` on, twins are `frozen` or `shuffled` (each user gets another's)."""
+    """A negative control of a study: from slot `since` on, twins are `frozen` or `shuffled` (each user gets
+    another's).
+    """
 
     since: Int[Array, ""]
     kind: str = eqx.field(static=True)
@@ -126,9 +128,7 @@ def slot(key: PRNGKeyArray, loop: Loop, state: LoopState) -> tuple[LoopState, Py
     collection = adapt(state.collection, held)
     trace = _trace(loop, state, seen, twin, features, verdict, pending)
     reservation = state.reservation
-    after = LoopState(
-        plant, collection, twin, emulation, forecast, allocations, reservation, verdict.approved, pending
-    )
+    after = LoopState(plant, collection, twin, emulation, forecast, allocations, reservation, verdict.approved, pending)
     return after, lived, trace
 
 
@@ -153,9 +153,7 @@ def _mirror(loop: Loop, state: LoopState, seen: Observations) -> Twins:
     return aggregate_slices(twin, loop.abstractor.params.user_slice, loop.slices, state.standing.action, seen.slot)
 
 
-def _propose(
-    loop: Loop, state: LoopState, features: Features
-) -> tuple[tuple[Proposal, ...], tuple[PyTree, ...]]:
+def _propose(loop: Loop, state: LoopState, features: Features) -> tuple[tuple[Proposal, ...], tuple[PyTree, ...]]:
     proposals: list[Proposal] = []
     memories: list[PyTree] = []
     for index, (policy, memory) in enumerate(zip(loop.allocations, state.allocations, strict=True)):

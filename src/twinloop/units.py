@@ -1,4 +1,6 @@
-"""The only home of unit conversions. Quantities carry their SI unit in the name; decibels appear only as `_db` and `_dbm`."""
+"""The only home of unit conversions. Quantities carry their SI unit in the name; decibels appear only as `_db` and
+`_dbm`.
+"""
 
 import re
 

@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,17 +14,20 @@ from twinloop.simulator.channel import (
 MODELS = ("rma", "umi", "close_in", "uma", "free_space", "umi")
 
 
+coefficients = eqx.filter_jit(path_loss_coefficients)
+
+
 def site(cells: int) -> Site:
     return Site(jnp.full(cells, 2e9), jnp.full(cells, 25.0), jnp.float32(1.5), jnp.full(cells, 2.7))
 
 
 def test_each_cell_of_a_mixed_topology_gets_its_own_model() -> None:
     distance = jnp.asarray([[30.0], [200.0], [1500.0]])
-    mixed = path_loss_coefficients(MODELS, site(len(MODELS)))
+    mixed = coefficients(MODELS, site(len(MODELS)))
     wide = jnp.broadcast_to(distance, (3, len(MODELS)))
     los, nlos = path_loss_db(mixed, wide, wide)
     for cell, model in enumerate(MODELS):
-        alone = path_loss_coefficients((model,), site(1))
+        alone = coefficients((model,), site(1))
         expected = path_loss_db(alone, distance, distance)
         np.testing.assert_allclose(los[:, cell], expected[0][:, 0], err_msg=model)
         np.testing.assert_allclose(nlos[:, cell], expected[1][:, 0], err_msg=model)
@@ -32,7 +36,7 @@ def test_each_cell_of_a_mixed_topology_gets_its_own_model() -> None:
 @pytest.mark.parametrize("model", sorted(set(MODELS)))
 def test_loss_grows_and_sight_fades_with_distance(model: str) -> None:
     distance = jnp.linspace(10.0, 5000.0, 400)[:, None]
-    loss = path_loss_coefficients((model,), site(1))
+    loss = coefficients((model,), site(1))
     los, nlos = path_loss_db(loss, distance, distance)
     sight = los_probability(loss, distance)
     assert bool(jnp.all(jnp.diff(los[:, 0]) > 0))
@@ -43,7 +47,7 @@ def test_loss_grows_and_sight_fades_with_distance(model: str) -> None:
 
 
 def test_sight_is_certain_underneath_a_cell() -> None:
-    loss = path_loss_coefficients(MODELS, site(len(MODELS)))
+    loss = coefficients(MODELS, site(len(MODELS)))
     np.testing.assert_array_equal(los_probability(loss, jnp.zeros((1, len(MODELS)))), 1.0)
 
 

@@ -219,7 +219,8 @@ def test_many_environments_at_once_equal_one_by_one() -> None:
         state, _ = associate(parameters, init_radio(rsrp_dbm[:, ::-1]), rsrp_dbm, 1.0)
         return sinr_and_rate(cells, parameters, rsrp_dbm, state.serving, jnp.ones(3), state.sinr_offset_db)
 
-    together = jax.vmap(both)(rsrp)
-    alone = [both(one) for one in rsrp]
+    together = jax.jit(jax.vmap(both))(rsrp)
+    one_by_one = jax.jit(both)
+    alone = [one_by_one(one) for one in rsrp]
     for part in (0, 1):
         np.testing.assert_allclose(together[part], jnp.stack([one[part] for one in alone]), rtol=1e-5, atol=1e-5)

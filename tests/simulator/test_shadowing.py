@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,11 +12,13 @@ from twinloop.simulator.topology import cell_positions
 KEY = jax.random.key(7)
 CELLS = 24
 GRID = (128, 128)
+draw = eqx.filter_jit(draw_maps)
+receive = eqx.filter_jit(link_gains)
 
 
 def fields(model: str, tile_m: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Uniform line-of-sight field and both unit normal fields of 24 cells, [rows columns cells]."""
-    maps = draw_maps(KEY, topology([(0.0, 0.0, 25.0)] * CELLS, (model,) * CELLS), radio(GRID, shadow_grid_m=tile_m))
+    maps = draw(KEY, topology([(0.0, 0.0, 25.0)] * CELLS, (model,) * CELLS), radio(GRID, shadow_grid_m=tile_m))
     words = np.asarray(maps.field)
     return (words >> 20 & 4095) / 4096, (words >> 10 & 1023) / 128 - 4, (words & 1023) / 128 - 4
 
@@ -54,8 +57,8 @@ def gains(key: jax.Array, tile_m: float, **changes: float) -> tuple[np.ndarray, 
     settings = radio((256, 256), shadow_grid_m=tile_m, **changes)
     angle = jnp.linspace(0.0, 2.0 * jnp.pi, 200, endpoint=False)
     position = jnp.asarray([500.0, 400.0])[None] + 100.0 * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)
-    maps = draw_maps(key, cells, settings)
-    return np.asarray(link_gains(cells, settings, maps, position, cell_positions(cells, jnp.float32(0)))), position
+    maps = draw(key, cells, settings)
+    return np.asarray(receive(cells, settings, maps, position, cell_positions(cells, jnp.float32(0)))), position
 
 
 def test_received_power_is_transmit_power_an_element_less_path_loss() -> None:
@@ -96,7 +99,7 @@ def test_map_repeats_outside_its_grid_and_holds_within_a_tile() -> None:
 
     def column(x_m: float) -> jax.Array:
         cell = jnp.asarray([[x_m + 300.0, 400.0, 10.0]])
-        return link_gains(cells, settings, maps, jnp.asarray([[x_m, 400.0]]), cell)
+        return receive(cells, settings, maps, jnp.asarray([[x_m, 400.0]]), cell)
 
     np.testing.assert_allclose(column(13.0), column(17.0))
     np.testing.assert_allclose(column(13.0), column(13.0 + 160.0), atol=1e-4)

@@ -182,7 +182,7 @@ def test_it_runs_in_vmap():
     told_batch = jax.tree.map(
         lambda *x: jnp.stack(x), observations(0, {(0, X): (5.0, 0)}), observations(0, {(1, X): (6.0, 0)})
     )
-    both = jax.vmap(assimilate, in_axes=(0, 0, None, None))(batch, told_batch, forecast(), jnp.int32(0))
+    both = jax.jit(jax.vmap(assimilate, in_axes=(0, 0, None, None)))(batch, told_batch, forecast(), jnp.int32(0))
     assert both.users.current.value[:, :2, X].tolist() == [[5.0, 0.0], [0.0, 6.0]]
     assert both.users.history.slot[:, :2, 0].tolist() == [[0, -1], [-1, 0]]
 

@@ -8,11 +8,12 @@ from jaxtyping import Array, Bool, Float, Int
 from twinloop.abstraction.features import Features
 from twinloop.abstraction.swipes import swipe_hazard, watching_probability
 from twinloop.emulation import Forecast
-from twinloop.entities import USER_ATTRIBUTES, column
+from twinloop.entities import SLICE_ATTRIBUTES, USER_ATTRIBUTES, column
 from twinloop.simulator import Params, spectral_efficiency
 from twinloop.slicing import SliceTable
 from twinloop.twins import Twins
 
+_FALL_BACK_SHARE = 0.05
 _LOWEST_EFFICIENCY = 0.05
 """bit/s/Hz below which a link is planned as if it had this; else one lost user claims a whole cell; *ours*."""
 
@@ -34,8 +35,9 @@ class _People(eqx.Module):
 class Abstractor(eqx.Module):
     """Turns forecasts into features with the twin's own belief of the physics, `params`.
 
-    `demand_margin` is added to every slice's predicted demand (0.1 = 10 %). `horizon` is the number of segments ahead whose
-    watching probability bounds what is worth sending: at least the player's buffer and one slot.
+    `demand_margin` is added to every user's promised rate (0.1 = 10 %): sizes vary and players are careful. `horizon`
+    is the number of segments ahead whose watching probability bounds what is worth sending: at least the player's
+    buffer and one slot.
     """
 
     params: Params
@@ -45,15 +47,18 @@ class Abstractor(eqx.Module):
     def abstract(self, twins: Twins, forecast: Forecast, slices: SliceTable) -> Features:
         """Features of the next slot.
 
-        Demand of slice s in cell c: (1 + margin) sum over its flows of need / spectral efficiency; of cycles at a server:
+        Demand of slice s in cell c: sum over its flows of need / spectral efficiency; of cycles at a server:
         need x expected cycles per bit; of cache: the server's cache in proportion to users who need transcoding.
         """
         people = self._people(twins, forecast, slices)
         flows = _concatenated(self._unicast(people, slices), self._multicast(people, slices))
         topology = self.params.topology
-        cells, servers, rows = topology.cell_server.shape[0], topology.server_cycles_per_s.shape[0], slices.active.shape[0]
-        margin = 1.0 + self.demand_margin
-        load = jnp.where(flows["flow_active"], flows["need_bps"], 0.0) * margin
+        cells, servers, rows = (
+            topology.cell_server.shape[0],
+            topology.server_cycles_per_s.shape[0],
+            slices.active.shape[0],
+        )
+        load = jnp.where(flows["flow_active"], flows["need_bps"], 0.0)
         at_cell = flows["flow_cell"] * rows + flows["flow_slice"]
         at_server = topology.cell_server[flows["flow_cell"]] * rows + flows["flow_slice"]
         users = _pooled(people.active.astype(jnp.float32), people.cell * rows + people.slice_row, cells, rows)
@@ -82,13 +87,12 @@ class Abstractor(eqx.Module):
             return expected[:, column(USER_ATTRIBUTES, name)]
 
         row = params.user_slice
-        need = slices.target_bps[row]
+        need = slices.target_bps[row] * (1.0 + self.demand_margin)
         buffer = jnp.clip(of("buffer_s"), 0.0, params.player.buffer_cap_s)
         video_class = jnp.clip(jnp.round(of("video_class")), 0, twins.swipes.left.shape[0] - 1).astype(jnp.int32)
         watched = watching_probability(swipe_hazard(twins.swipes), video_class, of("watch_s"), self.horizon)
         room_s = _useful_seconds(watched, buffer, params.player.buffer_cap_s + params.slot_s)
-        top = need >= params.catalogue.version_bps[-1] * 0.999
-        share = jnp.where(top, 0.0, jnp.clip(of("transcode_share"), 0.0, 1.0))
+        share = self._transcode_share(twins, slices, of("version"), of("transcode_share"))
         efficiency = spectral_efficiency(params.radio, of("sinr_db"))
         last_cell = params.topology.cell_server.shape[0] - 1
         return _People(
@@ -102,6 +106,30 @@ class Abstractor(eqx.Module):
             buffer_s=buffer,
             rate_bps=jnp.maximum(of("rate_bps"), 1.0),
         )
+
+    def _transcode_share(
+        self,
+        twins: Twins,
+        slices: SliceTable,
+        version: Float[Array, " users"],
+        reported: Float[Array, " users"],
+    ) -> Float[Array, " users"]:
+        """Expected share of bits to transcode in the version that the slice promises.
+
+        The chance that a popular draw is not cached; half of that and half what was reported of this video where the
+        player is at that version. The top version is stored; a little is kept for a player that falls back from it.
+        """
+        catalogue, row = self.params.catalogue, self.params.user_slice
+        servers = self.params.topology.server_cycles_per_s.shape[0]
+        cache = twins.slices.current.value[:, column(SLICE_ATTRIBUTES, "reserved_cache_bytes")] / servers
+        weight = catalogue.popularity / jnp.sum(catalogue.popularity)
+        target = jnp.sum(catalogue.version_bps[None, 1:] <= slices.target_bps[:, None], axis=1, dtype=jnp.int32)
+        lacks = catalogue.cached_bytes_before[:, target] > cache[None, :]
+        missing = (weight @ lacks.astype(jnp.float32))[row]
+        there = jnp.round(version) == target[row]
+        expected = jnp.where(there, 0.5 * (jnp.clip(reported, 0.0, 1.0) + missing), missing)
+        top = target[row] == catalogue.version_bps.shape[0] - 1
+        return jnp.where(top, _FALL_BACK_SHARE, jnp.maximum(expected, _FALL_BACK_SHARE))
 
     def _unicast(self, people: _People, slices: SliceTable) -> dict[str, Array]:
         active = people.active & (self.params.user_group < 0)
@@ -155,7 +183,8 @@ class Abstractor(eqx.Module):
 def _useful_seconds(
     watched: Float[Array, "users segments"], buffer_s: Float[Array, " users"], most_s: Float[Array, ""]
 ) -> Float[Array, " users"]:
-    """Seconds beyond the buffer, up to `most_s` ahead, weighted by the chance that they are watched; at least one segment.
+    """Seconds beyond the buffer, up to `most_s` ahead, weighted by the chance that they are watched; at least one
+    segment.
 
     After a swipe another video begins, which is watched as well: a segment counts half its chance of being skipped.
     """

@@ -5,11 +5,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 class Features(eqx.Module):
-    """What a decision sees: flows for the slot, demand of slices for the window, capacities. Everything is the twin's belief.
+    """What a decision sees: flows for the slot, demand of slices for the window, capacities. Everything is the twin's
+    belief.
 
-    A flow (see `entities.Action`) is inactive when nobody listens to it. `want_bps` is the rate the player could use in
-    the next slot (room in the buffer), `need_bps` the rate of the version its slice promises. `members` is the number of
-    users a flow serves (1 for unicast). `cycles_per_bit` is the expected transcoding work per delivered bit.
+    A flow (see `entities.Action`) is inactive when nobody listens to it. `want_bps` is the rate the player could use
+    in the next slot (room in the buffer), `need_bps` the rate of the version its slice promises. `members` is the
+    number of users a flow serves (1 for unicast). `cycles_per_bit` is the expected transcoding work per delivered bit.
     """
 
     flow_active: Bool[Array, " flows"]

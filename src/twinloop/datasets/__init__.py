@@ -14,6 +14,7 @@ from twinloop.datasets.download import Fetched, get
 from twinloop.datasets.figures import (
     Figures,
     MobilityFigures,
+    ParetoPart,
     Provenance,
     RadioFigures,
     VideoType,
@@ -94,6 +95,7 @@ __all__ = [
     "Loaded",
     "MobilityFigures",
     "Padded",
+    "ParetoPart",
     "Provenance",
     "RadioFigures",
     "RadioGrid",

@@ -104,9 +104,21 @@ class RadioFigures:
 
 
 @dataclass(frozen=True)
+class ParetoPart:
+    """One part of a mixture: a Pareto distribution cut to [`low`, `high`], drawn with probability `weight`."""
+
+    weight: float
+    exponent: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class MobilityFigures:
     """Levy flights: length P(X > x) ~ x^-`flight_exponent` between its cuts, pauses likewise, t = k l^(1 - rho).
 
+    `flight_parts` (metres) and `pause_parts` (seconds) are the better fit: mixtures of three adjoining Paretos, whose
+    weights sum to 1; the single ones stand for models that take no more.
     `time_factor` is k (seconds, metres), `time_rho` rho, `time_spread` the standard deviation of ln t about the law.
     `hill_exponent` is Hill's estimate for flights above `flight_low_m`, without upper cut. `stationary_m` and
     `jump_mps` belong to the extraction of flights.
@@ -119,6 +131,8 @@ class MobilityFigures:
     pause_exponent: float
     pause_low_s: float
     pause_high_s: float
+    flight_parts: tuple[ParetoPart, ...]
+    pause_parts: tuple[ParetoPart, ...]
     time_factor: float
     time_rho: float
     time_spread: float

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -15,6 +15,7 @@ from jaxtyping import Float64, Int64
 from twinloop.errors import DataError
 
 
+@runtime_checkable
 class HasRows(Protocol):
     """What every loaded item can say of itself."""
 
@@ -51,8 +52,8 @@ class Column:
     """A column of numbers: its header name, the least and greatest possible value, and the texts that mean missing."""
 
     name: str
-    low: float = -math.inf
-    high: float = math.inf
+    low: float | int = -math.inf
+    high: float | int = math.inf
     missing: frozenset[str] = frozenset()
 
     @property

@@ -7,7 +7,7 @@ from twinloop.emulation.ewma import Ewma
 from twinloop.emulation.forecast import AbstractEmulator, Forecast, KindForecast
 from twinloop.emulation.kalman import Kalman, kalman
 from twinloop.emulation.last_value import LastValue
-from twinloop.emulation.rollout import Served, TwinModel, rollout, sample_states
+from twinloop.emulation.rollout import Served, TwinModel, rollout, sample_states, twin_model
 
 EMULATORS: Mapping[str, Callable[[float], AbstractEmulator[Any]]] = {
     "last_value": lambda slot_s: LastValue(),
@@ -28,4 +28,5 @@ __all__ = [
     "kalman",
     "rollout",
     "sample_states",
+    "twin_model",
 ]

@@ -22,9 +22,19 @@ from twinloop.twins import Twins
 
 
 class TwinModel(eqx.Module):
-    """A twin's own simulator: the physics as it believes them, never the network's parameters."""
+    """A twin's own simulator: the physics as it believes them, never the network's parameters.
+
+    `environment` and `blank` are a world of its own before its first slot, which the twins' knowledge is written into.
+    """
 
     params: Params
+    environment: Environment
+    blank: State
+
+
+def twin_model(key: PRNGKeyArray, params: Params) -> TwinModel:
+    """The simulator of a twin that believes `params`."""
+    return TwinModel(params, *init(key, params))
 
 
 class Served(eqx.Module):
@@ -37,16 +47,14 @@ class Served(eqx.Module):
 
 def sample_states(
     key: PRNGKeyArray, model: TwinModel, twins: Twins, forecast: Forecast, samples: int
-) -> tuple[Environment, State]:
-    """`samples` states of the world that agree with the twins, stacked, in one shared environment.
+) -> State:
+    """`samples` states of the world that agree with the twins, stacked; all live in the model's environment.
 
     Levels (position, SINR, buffer, watch position) are drawn from the forecast's normal distribution, labels (cell,
     version) taken as known. The video is a popular one of the reported class. The modelled SINR is anchored to the drawn one
     by an offset, so a what-if starts from measured radio and moves on by the model. Left out: what is preloaded or
     queued, multicast prefixes (every group starts a new video with the mean buffer of its members).
     """
-    k_world, k_draw = jax.random.split(key)
-    environment, blank = init(k_world, model.params)
     users = twins.users.current
     known = users.slot >= 0
     mean = jnp.where(known, forecast.users.emulated, 0.0)
@@ -54,13 +62,13 @@ def sample_states(
 
     def draw(k: PRNGKeyArray) -> State:
         value = mean + spread * jax.random.normal(k, mean.shape)
-        return _state(model.params, environment, blank, twins, value)
+        return _state(model, twins, value)
 
-    return environment, jax.vmap(draw)(jax.random.split(k_draw, samples))
+    return jax.vmap(draw)(jax.random.split(key, samples))
 
 
 def rollout(
-    key: PRNGKeyArray, model: TwinModel, environment: Environment, state: State, action: Action, horizon: int
+    key: PRNGKeyArray, model: TwinModel, state: State, action: Action, horizon: int
 ) -> Served:
     """`horizon` slots under a fixed `action`, from one sampled state."""
     params = model.params
@@ -69,7 +77,7 @@ def rollout(
 
     def live(carry: tuple[State, Array, Array], k: PRNGKeyArray) -> tuple[tuple[State, Array, Array], None]:
         before, satisfied, stalled = carry
-        after, outcome = step(k, params, environment, before, action, nothing)
+        after, outcome = step(k, params, model.environment, before, action, nothing)
         share = jnp.minimum(outcome.delivered_bits / jnp.maximum(outcome.needed_bits, 1.0), 1.0)
         satisfied = satisfied + jnp.where(outcome.active, share, 0.0)
         return (after, satisfied, stalled + outcome.rebuffer_s), None
@@ -79,24 +87,22 @@ def rollout(
     return Served(satisfied / horizon, stalled / (horizon * params.slot_s), state.active)
 
 
-def _state(
-    params: Params,
-    environment: Environment,
-    blank: State,
-    twins: Twins,
-    value: Float[Array, "users attributes"],
-) -> State:
+def _state(model: TwinModel, twins: Twins, value: Float[Array, "users attributes"]) -> State:
+    params, blank = model.params, model.blank
+
     def of(name: str) -> Float[Array, " users"]:
         return value[:, column(USER_ATTRIBUTES, name)]
 
     def label(name: str, most: int) -> Int[Array, " users"]:
         return jnp.clip(jnp.round(of(name)), 0, most).astype(jnp.int32)
 
-    position = jnp.clip(jnp.stack([of("position_x_m"), of("position_y_m")], axis=1), 0.0, params.topology.area_m[None, :])
+    position = jnp.clip(
+        jnp.stack([of("position_x_m"), of("position_y_m")], axis=1), 0.0, params.topology.area_m[None, :]
+    )
     serving = label("serving_cell", params.topology.cell_server.shape[0] - 1)
     load = jnp.clip(twins.cells.current.value[:, 0], 0.0, 1.0)
     gains = link_gains(
-        params.topology, params.radio, environment.maps, position, cell_positions(params.topology, jnp.float32(0.0))
+        params.topology, params.radio, model.environment.maps, position, cell_positions(params.topology, jnp.float32(0.0))
     )
     modelled, _ = sinr_and_rate(params.topology, params.radio, gains, serving, load, jnp.zeros(position.shape[0]))
     video = _video_of_class(params, label("video_class", params.viewers.hazard.shape[0] - 1), blank.playback.video)

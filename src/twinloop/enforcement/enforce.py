@@ -19,8 +19,9 @@ EFFECTS = ("applied", "pending", "rolled_back")
 class Pending(eqx.Module):
     """What was asked and what is known to be in effect.
 
-    `requested` carries the number `revision`; `confirmed` is the last action that the network reported as taken. `missed`
-    counts requests in a row without effect, `effect` indexes `EFFECTS`, `rolled_back` counts returns to `confirmed`.
+    `requested` carries the number `revision`; `confirmed` is the last action that the network reported as taken.
+    `missed` counts requests in a row without effect, `effect` indexes `EFFECTS`, `rolled_back` counts returns to
+    `confirmed`.
     """
 
     requested: Action

@@ -8,8 +8,8 @@ class Action(eqx.Module):
     """One complete decision: reservations of slices and, inside them, allocations to flows.
 
     A flow is one radio bearer. With U users, G multicast groups and C cells there are F = U + G C flows: flow u is the
-    unicast bearer of user u, flow U + g C + c the multicast bearer of group g in cell c. A reservation is expressible as
-    RRMPolicyRatio of 3GPP TS 28.541 (dedicated ratio = slice bandwidth / cell bandwidth).
+    unicast bearer of user u, flow U + g C + c the multicast bearer of group g in cell c. A reservation is expressible
+    as RRMPolicyRatio of 3GPP TS 28.541 (dedicated ratio = slice bandwidth / cell bandwidth).
     """
 
     slice_active: Bool[Array, " slices"]

@@ -1,4 +1,6 @@
-"""The one table of twin attributes: what is measured, in which unit, range and precision, and what the standards call it."""
+"""The one table of twin attributes: what is measured, in which unit, range and precision, and what the standards call
+it.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,10 +10,10 @@ from typing import Literal
 class Attribute:
     """One column of a twin.
 
-    `low` and `high` bound what a report can carry (also the scale of normalised errors); `bits` is the default precision
-    and `period_s` the default collection period, both overridable in a scenario. `kind` is `level` (a quantity), `count`
-    (only grows) or `label` (a class number). `method` is `periodic` or `on_change`. `kpm` is the measurement's name in
-    3GPP TS 28.552 / O-RAN E2SM-KPM, or its CMCD key, empty where the standards have none.
+    `low` and `high` bound what a report can carry (also the scale of normalised errors); `bits` is the default
+    precision and `period_s` the default collection period, both overridable in a scenario. `kind` is `level` (a
+    quantity), `count` (only grows) or `label` (a class number). `method` is `periodic` or `on_change`. `kpm` is the
+    measurement's name in 3GPP TS 28.552 / O-RAN E2SM-KPM, or its CMCD key, empty where the standards have none.
     """
 
     name: str

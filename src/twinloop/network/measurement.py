@@ -10,7 +10,6 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from twinloop.network.report import KindRequest, Reports
 
-
 HEADER_BITS = 64
 """Identity, slot and sequence number of one report; *ours*."""
 

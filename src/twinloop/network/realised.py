@@ -43,7 +43,8 @@ def realised_flows(params: Params, outcome: Outcome) -> RealisedFlows:
 
 
 def realised_load_hz(params: Params, outcome: Outcome) -> Float[Array, " cells"]:
-    """Bandwidth that the slot's needs ask of each cell, sum of need / spectral efficiency over its flows, at most 100 W.
+    """Bandwidth that the slot's needs ask of each cell, sum of need / spectral efficiency over its flows, at most 100
+    W.
 
     The load factor of a run is this over the cells' bandwidth.
     """

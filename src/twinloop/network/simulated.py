@@ -63,9 +63,7 @@ class SimulatedNetwork(AbstractNetwork[Plant]):
         """Lives one slot under the action in effect, then reports what is due and what arrives late."""
         k_step, k_users, k_cells, k_servers = jax.random.split(key, 4)
         slot, slot_s = plant.state.time_slot, self.params.slot_s
-        state, outcome = step(
-            k_step, self.params, plant.environment, plant.state, plant.in_effect, plant.overhead
-        )
+        state, outcome = step(k_step, self.params, plant.environment, plant.state, plant.in_effect, plant.overhead)
         user_truth, cell_truth, server_truth = _truth(outcome)
         everywhere = jnp.ones(cell_truth.shape[0], bool)
         users, user_reports, user_bits = measure(

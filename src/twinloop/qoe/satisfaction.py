@@ -12,9 +12,9 @@ class SigmoidSatisfaction(eqx.Module):
     """Sigmoid satisfaction s(z) = [sig(k (z - th)) - sig(-k th)] / [1 - sig(-k th)], z = reserved / demanded.
 
     z: the least over resources of what is reserved per what is demanded [1], s in [0, 1); k `steepness` [1], th
-    `threshold` [1]. s(0) = 0; with k = 10 and th = .7, s(1) = .95. The sigmoid satisfaction is the one of papers 000
-    (III-D) and 004 (case study); constants ours (models.md, Slicing). Left out: satisfaction of single users, and
-    delay.
+    `threshold` [1]. s(0) = 0; with k = 10 and th = .7, s(1) = .95. Paper 004 (case study) reserves for the satisfaction
+    of multicast groups without printing the function; the sigmoid and its constants are ours (models.md, Slicing). Left
+    out: satisfaction of single users, and delay.
     """
 
     steepness: float = eqx.field(static=True, default=10.0)
@@ -31,7 +31,7 @@ class SigmoidSatisfaction(eqx.Module):
         return self.steepness * jax.nn.sigmoid(y) * jax.nn.sigmoid(-y) / self._range
 
     def concave_z(self, slope: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The z >= th where s has `slope`; th where `slope` is above the steepest one, far out where it is 0 or less."""
+        """The z >= th where s has `slope`; th where `slope` is above the steepest one, far out where it is <= 0."""
         product = jnp.clip(slope * self._range / self.steepness, 1e-7, 0.25)
         upper = 0.5 * (1.0 + jnp.sqrt(1.0 - 4.0 * product))
         return self.threshold + jnp.log(upper * upper / product) / self.steepness

@@ -16,11 +16,12 @@ from twinloop.reporting.comparison import (
     readable,
 )
 from twinloop.reporting.figures.comparison import plot_differences, plot_metric, plot_seeds, plot_tradeoff
-from twinloop.reporting.page import Folder, Section, Table, Tile, tabled, writable
+from twinloop.reporting.page import Folder, Section, Table, Tile, writable
 from twinloop.reporting.run import Values
 from twinloop.reporting.wording import NO_NUMBER, count, difference, duration, metric, plain, share, shown
 
 _LEAD_METRIC = "satisfaction"
+_TELLING = ("satisfaction", "rebuffer_ratio", "mean_quality", "resource_use")
 
 
 def write_comparison(directory: Path | str) -> Path:
@@ -125,16 +126,23 @@ def _verdict_section(comparison: Comparison, folder: Folder) -> Section:
                     "Up and to the left is better: more satisfaction from fewer resources."),
         folder.view("seeds", partial(plot_seeds, comparison), "Better on every seed is better indeed."),
     ]  # fmt: skip
-    return Section("verdicts", "Who was better", lead, views, tabled(lambda: _difference_table(comparison)))
+    telling = [d for d in comparison.differences if d.metric in _TELLING]
+    others = [d for d in comparison.differences if d.metric not in _TELLING]
+    tables = [
+        _difference_table("Paired differences", telling),
+        _difference_table("Differences in all other metrics", others),
+    ]
+    return Section("verdicts", "Who was better", lead, views, [table for table in tables if table.rows])
 
 
-def _difference_table(comparison: Comparison) -> Table:
+def _difference_table(title: str, differences: list[Difference]) -> Table:
     rows = [
         [readable(d.a), readable(d.b), metric(d.metric).title.lower(), difference_text(d), d.verdict()]
-        for d in comparison.differences
+        for d in differences
     ]
     note = "Mean of first minus second, with the 95 % interval over seeds in brackets."
-    return Table("Paired differences", ["first", "second", "metric", "difference", "verdict"], rows, note, 5, wide=True)
+    heads = ["first", "second", "metric", "difference", "verdict"]
+    return Table(title, heads, rows, note, 5, wide=True, folded="other" in title)
 
 
 def _metric_section(comparison: Comparison, folder: Folder) -> Section:
@@ -145,7 +153,7 @@ def _metric_section(comparison: Comparison, folder: Folder) -> Section:
     views = [
         folder.view(f"metric_{name}", partial(plot_metric, comparison, name),
                     f"{metric(name).meaning[:1].upper()}{metric(name).meaning[1:]}." if metric(name).meaning else "")
-        for name in comparison.metrics()
+        for name in comparison.metrics() if name != "load_factor"
     ]  # fmt: skip
     return Section("metrics", "Metric by metric", lead, views, [_mean_table(comparison)])
 

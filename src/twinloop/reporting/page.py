@@ -48,6 +48,7 @@ class Table:
     note: str = ""
     numbers: int = 1
     wide: bool = False
+    folded: bool = False
 
     @property
     def height(self) -> int:
@@ -108,7 +109,7 @@ class Folder:
             path.unlink(missing_ok=True)
             return View(name, caption, None, f"{str(error).rstrip('.')}.", wide)
         drawing = inline_svg(figure, name, caption)
-        path.parent.mkdir(exist_ok=True)
+        figure.set_layout_engine("none")
         figure.savefig(path, format="png", dpi=_PNG_DPI)
         self.drawn.append(name)
         return View(name, caption, drawing, wide=wide, height=round(72 * float(figure.get_figheight())))

@@ -12,7 +12,16 @@ from twinloop.reporting.run import Run, open_run
 from twinloop.reporting.wording import METRICS, clock, count, duration, plain, share, shown, si
 
 _PRIMARY = ("satisfaction", "mean_rate_bps", "rebuffer_ratio", "fidelity")
-_SECONDARY = ("mean_quality", "wasted_ratio", "resource_use", "load_factor", "mean_age_s", "collected_bits")
+_SECONDARY = (
+    "satisfaction_worst_decile",
+    "mean_quality",
+    "wasted_ratio",
+    "resource_use",
+    "load_factor",
+    "mean_age_s",
+    "collected_bits",
+    "energy_j",
+)
 _CHAPTERS = (
     sections.map_section,
     sections.user_section,
@@ -65,6 +74,10 @@ def story(run: Run) -> str:
         if "rebuffer_ratio" in summary:
             told[-1] += f", and playback stood still {shown('rebuffer_ratio', summary['rebuffer_ratio'])} of the time"
         told[-1] += "."
+    if "satisfaction_bound" in summary:
+        told.append(
+            f"With the future known, at most {shown('satisfaction', summary['satisfaction_bound'])} was possible."
+        )
     decided = summary.get("decisions")
     if isinstance(decided, Mapping):
         told.append(_decided(decided))
@@ -131,7 +144,7 @@ def _tiles(run: Run) -> list[Tile]:
         meaning = f"of {number['proposed']} proposed; {number['refused']} refused, {number['rolled_back']} rolled back"
         tiles.append(Tile("Decisions approved", number["approved"], meaning))
     if "user_slots_per_s" in summary:
-        pace = f"user-slots a second; {si(float(summary.get('wall_s', 0.0)), 's')} in all"
+        pace = f"user-slots a second over {si(float(summary.get('wall_s', 0.0)), 's')}"
         tiles.append(Tile("Speed", plain(float(summary["user_slots_per_s"])), pace))
     return tiles
 
@@ -156,7 +169,7 @@ def _speed(summary: Mapping[str, Any]) -> str:
         return ""
     text = f"The run took {si(float(summary['wall_s']), 's')}"
     if "compile_s" in summary:
-        text += f", {si(float(summary['compile_s']), 's')} of it to compile"
+        text += f", besides {si(float(summary['compile_s']), 's')} to compile"
     if "user_slots_per_s" in summary:
         text += f"; it advanced {plain(float(summary['user_slots_per_s']))} user-slots a second"
     return text + "."
@@ -168,8 +181,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     policy: Any = run.summary.get("policy") or run.scenario.get("policy")
     if policy:
         facts.append(("policy", _flat(policy)))
-    hidden = {"command", "argv", "seed", "scenario", "versions"}
     versions: Any = run.command.get("versions") or run.summary.get("versions")
+    hidden = {"command", "argv", "seed", "scenario", "versions"}
     if versions:
         facts.append(("versions", _flat(versions)))
     facts += [(key.replace("_", " "), _flat(value)) for key, value in run.command.items() if key not in hidden]

@@ -51,7 +51,7 @@ class Run:
 
     def has(self, table: str) -> bool:
         """Whether the directory holds the trace `table`."""
-        return (self.directory / f"{table}.parquet").exists()
+        return self._source(table).exists()
 
     def columns(self, table: str, *names: str) -> tuple[Values, ...]:
         """The columns `names` of the trace `table`, in the file's row order.
@@ -117,8 +117,13 @@ class Run:
             if at_s is not None and at_s < self.slots * self.slot_s
         ]
 
+    def _source(self, table: str) -> Path:
+        """The file of a trace, or the folder of its parts where a run ended before it joined them."""
+        path, parts = self.directory / f"{table}.parquet", self.directory / "parts" / table
+        return parts if parts.is_dir() and not path.exists() else path
+
     def _read(self, table: str, names: list[str]) -> dict[str, Values]:
-        path = self.directory / f"{table}.parquet"
+        path = self._source(table)
         if not path.exists():
             raise OutputError(f"this run holds no {path.name}")
         try:

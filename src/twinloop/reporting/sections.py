@@ -48,7 +48,8 @@ def slice_section(run: Run, folder: Folder) -> Section:
         folder.view("slice_satisfaction", partial(slices.plot_slice_satisfaction, run),
                     "Mean satisfaction of each slice's users, and how many they are."),
         folder.view("slice_computing", partial(slices.plot_slice_computing, run),
-                    "Transcoding needs cycles where the cache does not hold the wanted version."),
+                    "Transcoding needs cycles where the cache lacks the wanted version. Both panels of cycles have "
+                    "one scale: demand above what is reserved makes people wait."),
     ]  # fmt: skip
     return Section("slices", "Slices over time", guarded(lambda: _slice_lead(run)), views,
                    tabled(lambda: _slice_table(run)))  # fmt: skip
@@ -168,7 +169,18 @@ def _slice_lead(run: Run) -> str:
     if len(known) < 2:
         return f"One slice: {known[0][1]}, satisfied to {share(known[0][0])}." if known else "No slice had users."
     (low, worst), (high, best) = known[0], known[-1]
-    return f"Of {len(known)} slices, {best} was served best ({share(high)}) and {worst} least ({share(low)})."
+    text = f"Of {len(known)} slices, {best} was served best ({share(high)}) and {worst} least ({share(low)})."
+    asked = [part for kind, noun in (("bandwidth_hz", "bandwidth"), ("cycles_per_s", "cycles"))
+             if (part := _asked(run, worst, kind, noun))]  # fmt: skip
+    return text + (f" On average {worst} asked for {enumerated(asked)} that it had reserved." if asked else "")
+
+
+def _asked(run: Run, name: str, kind: str, noun: str) -> str:
+    """How often over the slice `name` demanded what it had reserved of one resource, empty where unknown."""
+    if any(run.optional("slices", f"{part}_{kind}") is None for part in ("demand", "reserved")):
+        return ""
+    demand, reserved = (_slice_means(run, f"{part}_{kind}")[name] for part in ("demand", "reserved"))
+    return f"{plain(demand / reserved)} times the {noun}" if reserved > 0 and np.isfinite(demand) else ""
 
 
 def _slice_table(run: Run) -> Table:

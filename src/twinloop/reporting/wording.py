@@ -40,6 +40,14 @@ METRICS: dict[str, Metric] = {
         Metric("fidelity", "Twin fidelity", "share", 1, "how closely the twin foretold the next report"),
         Metric("mean_age_s", "Age of information", "s", -1, "how old the twin's knowledge was on average"),
         Metric("collected_bits", "Reports collected", "bit", -1, "what the twins cost in reports"),
+        Metric(
+            "satisfaction_worst_decile", "Satisfaction, worst tenth", "share", 1, "nine of ten users got more than this"
+        ),
+        Metric("mean_quality_change", "Quality change", "number", -1, "mean change of picture quality between slots"),
+        Metric("swipes_per_min", "Swipes a minute", "number", 0, "swipes a user and minute"),
+        Metric("bandwidth_use", "Bandwidth used", "share", -1, "share of all cells' bandwidth, reports included"),
+        Metric("cycles_use", "Cycles used", "share", -1, "share of all servers' cycles"),
+        Metric("energy_j", "Energy", "J", -1, "what cells and servers took"),
         Metric("refused", "Decisions refused", "count", 0, "proposals that no check in the twin could approve"),
         Metric("rolled_back", "Rolled back", "count", 0, "decisions undone because they did not take effect"),
         Metric("jain_index", "Fairness", "number", 1, "Jain's index of the users' satisfaction, 1 = all alike"),

@@ -13,7 +13,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 from twinloop.abstraction import Abstractor
 from twinloop.collection import CollectionState
 from twinloop.decision import ALLOCATIONS, RESERVATIONS, Allocation, Reservation, assemble_action
-from twinloop.emulation import EMULATORS, Forecast, TwinModel
+from twinloop.emulation import EMULATORS, Forecast, TwinModel, twin_model
 from twinloop.enforcement import nothing_pending
 from twinloop.entities import CELL_ATTRIBUTES, SERVER_ATTRIBUTES, USER_ATTRIBUTES, Action, Attribute
 from twinloop.errors import ScenarioError
@@ -38,6 +38,7 @@ from twinloop.twins import Twins, empty_twins
 from twinloop.validation import Judge, first_approved
 
 SLOT_S = 1.0
+_JUDGE_SALT = 1_000_003
 _CYCLES_PER_BIT = 400.0
 _REPORT_J_PER_BIT = 1e-7
 
@@ -53,15 +54,18 @@ def build_loop(scenario: Scenario, data: Path | None = None) -> tuple[Loop, Loop
     network = _network(scenario, params)
     believed = as_believed(params, scenario.twin.mismatch)
     judged = as_believed(params, scenario.twin.judge.mismatch)
+    model = eqx.filter_jit(twin_model)(jax.random.key(scenario.seed + _JUDGE_SALT), judged)
     slices = params.slices
     loop = Loop(
         network=network,
         emulator=EMULATORS[scenario.twin.emulator](SLOT_S),
-        abstractor=Abstractor(believed, jnp.float32(scenario.policy.demand_margin), math.ceil(scenario.viewing.buffer_cap_s) + 1),
+        abstractor=Abstractor(
+            believed, jnp.float32(scenario.policy.demand_margin), math.ceil(scenario.viewing.buffer_cap_s) + 1
+        ),
         reservations=(RESERVATIONS[scenario.policy.reservation](),),
         allocations=(ALLOCATIONS[scenario.policy.allocation](),),
-        slot_judge=_judge(scenario.twin.judge, judged, scenario.twin.judge.slot_horizon),
-        window_judge=_judge(scenario.twin.judge, judged, scenario.twin.judge.window_horizon),
+        slot_judge=_judge(scenario.twin.judge, model, scenario.twin.judge.slot_horizon),
+        window_judge=_judge(scenario.twin.judge, model, scenario.twin.judge.window_horizon),
         slices=slices,
         control=Control(jnp.int32(round(scenario.twin.control_from / SLOT_S)), scenario.twin.control),
         slot_s=SLOT_S,
@@ -97,7 +101,10 @@ def as_believed(params: Params, mismatch: Mismatch) -> Params:
     topology = eqx.tree_at(
         lambda t: (t.cell_exponent, t.cell_power_dbm),
         params.topology,
-        (params.topology.cell_exponent + mismatch.exponent_bias, params.topology.cell_power_dbm + mismatch.power_bias_db),
+        (
+            params.topology.cell_exponent + mismatch.exponent_bias,
+            params.topology.cell_power_dbm + mismatch.power_bias_db,
+        ),
     )
     radio = replace(
         params.radio,
@@ -201,9 +208,9 @@ def _network(scenario: Scenario, params: Params) -> SimulatedNetwork:
     )
 
 
-def _judge(part: JudgePart, params: Params, horizon: int) -> Judge:
+def _judge(part: JudgePart, model: TwinModel, horizon: int) -> Judge:
     return Judge(
-        model=TwinModel(params),
+        model=model,
         cvar_share=jnp.float32(part.cvar_share),
         cvar_weight=jnp.float32(part.cvar_weight),
         tolerance=jnp.float32(0.01),
@@ -216,7 +223,7 @@ def _first_state(scenario: Scenario, loop: Loop, watching: Watching) -> LoopStat
     """Before the first slot: equal shares in effect, twins of nobody."""
     params = loop.network.params
     cells, servers = len(scenario.network.cells), len(scenario.network.servers)
-    rows, users = len(scenario.slices), scenario.user_count
+    users = scenario.user_count
     share = loop.slices.active / jnp.maximum(jnp.sum(loop.slices.active), 1)
     topology = params.topology
     reservation = Reservation(

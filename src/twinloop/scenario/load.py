@@ -1,4 +1,6 @@
-"""Scenario files: found by name or path, read, validated, listed, copied; every fault is one line that says what to do."""
+"""Scenario files: found by name or path, read, validated, listed, copied; every fault is one line that says what to
+do.
+"""
 
 import difflib
 import json
@@ -38,7 +40,9 @@ def source_text(name_or_path: str) -> str:
         raise ScenarioError(f"no scenario file at {path}; start one with: twinloop scenario copy campus {path}")
     near = difflib.get_close_matches(name_or_path, ours, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ScenarioError(f"no scenario {name_or_path!r}; {hint}there are {', '.join(ours)}, or give the path of a YAML file")
+    raise ScenarioError(
+        f"no scenario {name_or_path!r}; {hint}there are {', '.join(ours)}, or give the path of a YAML file"
+    )
 
 
 def load(name_or_path: str) -> Scenario:

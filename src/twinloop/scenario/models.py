@@ -64,7 +64,9 @@ class Cell(Part):
 
 
 class Server(Part):
-    """An edge server or the cloud: processor, cache for versions below the top one, energy coefficient of F^2 per cycle."""
+    """An edge server or the cloud: processor, cache for versions below the top one, energy coefficient of F^2 per
+    cycle.
+    """
 
     name: str
     cycles_per_s: Positive = 10e9
@@ -194,7 +196,9 @@ class Judge(Part):
     samples: Annotated[int, Field(ge=1, le=256)] = 4
     cvar_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     cvar_weight: Probability = 0.25
-    mismatch: Mismatch = Mismatch(se_factor=0.88, hazard=0.9, cycles_per_bit=1.05, exponent_bias=-0.05, power_bias_db=0.5)
+    mismatch: Mismatch = Mismatch(
+        se_factor=0.88, hazard=0.9, cycles_per_bit=1.05, exponent_bias=-0.05, power_bias_db=0.5
+    )
 
 
 class Twin(Part):

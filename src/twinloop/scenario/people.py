@@ -73,12 +73,14 @@ def build_viewers(scenario: Scenario, watching: Watching, rng: np.random.Generat
 def build_player(viewing: Viewing) -> Player:
     """The app's buffer and its rate estimate."""
     if viewing.preload_s >= viewing.buffer_cap_s:
-        raise ScenarioError(f"viewing.preload_s {viewing.preload_s:g} must be below buffer_cap_s {viewing.buffer_cap_s:g}")
+        raise ScenarioError(
+            f"viewing.preload_s {viewing.preload_s:g} must be below buffer_cap_s {viewing.buffer_cap_s:g}"
+        )
     return Player(
         buffer_cap_s=jnp.float32(viewing.buffer_cap_s),
         preload_s=jnp.float32(viewing.preload_s),
         rate_memory=jnp.float32(0.3),
-        safety=jnp.float32(0.7),
+        safety=jnp.float32(0.9),
     )
 
 
@@ -90,10 +92,11 @@ def load_recorded_walks(scenario: Scenario, data: Path | None) -> tuple[NDArray[
 
 
 def load_radio_trace(scenario: Scenario, data: Path | None, rng: np.random.Generator) -> RadioTrace | None:
-    """Measured radio of 5G drive and static tests that takes the place of the channel model, if the scenario asks for it.
+    """Measured radio of 5G drive and static tests that takes the place of the channel model, if the scenario asks for
+    it.
 
-    Spectral efficiency is the measured rate over the bandwidth of the user's first cell, so that one user alone in a cell
-    gets what was measured. Every user follows one trace from a random second on.
+    Spectral efficiency is the measured rate over the bandwidth of the user's first cell, so that one user alone in a
+    cell gets what was measured. Every user follows one trace from a random second on.
     """
     if scenario.replay is None:
         return None

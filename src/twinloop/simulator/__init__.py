@@ -1,8 +1,15 @@
 """The simulated network, pure JAX: people move, links change, videos play, flows are served. `init` and `step`."""
 
-from twinloop.simulator.catalogue import DEFAULT_TYPES, Catalogue, Viewers, build_catalogue, default_catalogue
+from twinloop.simulator.catalogue import (
+    DEFAULT_TYPES,
+    Catalogue,
+    Viewers,
+    build_catalogue,
+    default_catalogue,
+    leave_probability,
+)
 from twinloop.simulator.edge import Edge, Overhead
-from twinloop.simulator.mobility import KinematicState, Mobility
+from twinloop.simulator.mobility import KinematicState, Mobility, init_kinematics, move
 from twinloop.simulator.multicast import MulticastState
 from twinloop.simulator.playback import PlaybackState, Player
 from twinloop.simulator.radio import Radio, RadioState, sinr_and_rate, spectral_efficiency
@@ -34,7 +41,10 @@ __all__ = [
     "cell_positions",
     "default_catalogue",
     "init",
+    "init_kinematics",
+    "leave_probability",
     "link_gains",
+    "move",
     "sinr_and_rate",
     "spectral_efficiency",
     "step",

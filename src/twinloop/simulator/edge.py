@@ -29,10 +29,8 @@ class Overhead(eqx.Module):
 
 
 class Flows(eqx.Module):
-    """Radio bearers and what they ask for; `missing` marks content that the edge must transcode first.
-
-    `cached_bytes_before` is how large the slice's cache must be to hold that content, `airtime_s` what a handover
-    leaves of the slot.
+    """Radio bearers and what they ask for: content that a cache of `cached_bytes_before` holds; less, and the edge must
+    transcode it. `airtime_s` is what a handover leaves of the slot, `queue_bits` waits to be transcoded.
     """
 
     active: Bool[Array, " flows"]
@@ -57,7 +55,7 @@ class Limits(eqx.Module):
 
 
 class Delivery(eqx.Module):
-    """What every flow got in one slot; `stored_bits` came from storage or cache, the rest was transcoded."""
+    """What every flow got in one slot; `bits` that were not transcoded came from the store or the cache."""
 
     bandwidth_hz: Float[Array, " flows"]
     cycles_per_s: Float[Array, " flows"]
@@ -73,6 +71,7 @@ class Usage(eqx.Module):
 
     load: Float[Array, " cells"]
     used_bandwidth_hz: Float[Array, " cells"]
+    overhead_bandwidth_hz: Float[Array, " cells"]
     throughput_bps: Float[Array, " cells"]
     cell_power_w: Float[Array, " cells"]
     report_power_w: Float[Array, " cells"]
@@ -223,6 +222,7 @@ def usage(
     return Usage(
         load=load,
         used_bandwidth_hz=used,
+        overhead_bandwidth_hz=limit.overhead_bandwidth_hz,
         throughput_bps=carried / slot_s,
         cell_power_w=topology.cell_static_w
         + load * w_from_dbm(topology.cell_power_dbm) / topology.cell_amplifier_efficiency,

@@ -5,10 +5,10 @@ from dataclasses import replace
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from twinloop.simulator.catalogue import Catalogue
-from twinloop.simulator.edge import Flows
+from twinloop.simulator.catalogue import Catalogue, draw_video
+from twinloop.simulator.edge import Delivery, Flows
 from twinloop.simulator.playback import (
     Arrival,
     Demand,
@@ -61,13 +61,31 @@ class Plan(eqx.Module):
     flows: Flows
 
 
-def init_multicast(user_group: Int[Array, " users"], playlist: Int[Array, "groups ring"], cells: int) -> MulticastState:
-    """Groups at the first item of their playlists, nothing sent."""
-    groups = playlist.shape[0]
+class Service(eqx.Module):
+    """What all flows asked for and got in one slot; which flow, version and need are each user's."""
+
+    flows: Flows
+    delivery: Delivery
+    user_flow: Int[Array, " users"]
+    version: Int[Array, " users"]
+    needed_bits: Float[Array, " users"]
+
+
+def init_multicast(
+    key: PRNGKeyArray,
+    catalogue: Catalogue,
+    preference: Float[Array, "users types"],
+    user_group: Int[Array, " users"],
+    shape: tuple[int, int],
+) -> MulticastState:
+    """Groups at the first item of a playlist drawn by their members' taste; nothing sent; `shape` (groups, cells)."""
+    groups, cells = shape
+    chance = jax.random.uniform(key, (2, groups * RING))
+    taste = jnp.repeat(group_preference(preference, user_group, groups), RING, axis=0)
     nothing = jnp.zeros((groups, cells, RING))
     return MulticastState(
         item=jnp.zeros_like(user_group),
-        playlist=playlist,
+        playlist=draw_video(catalogue, taste, chance[0], chance[1]).reshape(groups, RING),
         head=jnp.ones(groups, jnp.int32),
         frontier=jnp.zeros((groups, cells), jnp.int32),
         sent_s=nothing,

@@ -1,6 +1,6 @@
 """Players: what is played, left and wasted in a slot, which bits are wanted next, and what arrives."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -23,8 +23,9 @@ class Player(eqx.Module):
 
 
 class PlaybackState(eqx.Module):
-    """What every player holds. `buffer_*` is the video being watched from `watch_s` on, `preload_*` the next one;
-    `started` marks a video begun in the last slot; counters only grow.
+    """What every player holds: `buffer_*` of the video being watched from `watch_s` on, `preload_*` of the next one.
+
+    `started` marks a video of which nothing was played but what its predecessor's last slot had time for.
     """
 
     video: Int[Array, " users"]
@@ -104,29 +105,10 @@ class Arrival(eqx.Module):
 
 def init_playback(video: Int[Array, " users"], next_video: Int[Array, " users"]) -> PlaybackState:
     """Players about to start `video` with nothing in their buffers; no video was left yet (`last_class` is -1)."""
-    none = jnp.zeros(video.shape[0])
-    count = jnp.zeros(video.shape[0], jnp.int32)
-    return PlaybackState(
-        video=video,
-        next_video=next_video,
-        started=count > 0,
-        watch_s=none,
-        buffer_s=none,
-        buffer_bits=none,
-        buffer_quality=none,
-        preload_s=none,
-        preload_bits=none,
-        preload_quality=none,
-        rate_estimate_bps=none,
-        quality=none,
-        delay_s=none,
-        jitter_s=none,
-        rebuffer_total_s=none,
-        swipes_total=count,
-        views_total=count,
-        last_watch_s=none,
-        last_class=count - 1,
-    )
+    none, count = jnp.zeros(video.shape[0]), jnp.zeros(video.shape[0], jnp.int32)
+    counts = {"swipes_total": count, "views_total": count, "last_class": count - 1}
+    given = {"video": video, "next_video": next_video, "started": count > 0} | counts
+    return PlaybackState(**{field.name: given.get(field.name, none) for field in fields(PlaybackState)})
 
 
 def preloaded(state: PlaybackState) -> Upcoming:

@@ -12,19 +12,14 @@ from twinloop.simulator import edge as edges
 from twinloop.simulator import multicast as casts
 from twinloop.simulator import playback as players
 from twinloop.simulator.catalogue import Catalogue, Viewers, draw_video, preference_now, version_quality
-from twinloop.simulator.edge import Delivery, Edge, Flows, Limits, Overhead, Usage
+from twinloop.simulator.edge import Edge, Overhead, Usage
 from twinloop.simulator.mobility import KinematicState, Mobility, init_kinematics, move
-from twinloop.simulator.multicast import RING, Bearers, MulticastState, Plan
+from twinloop.simulator.multicast import Bearers, MulticastState, Plan, Service
 from twinloop.simulator.playback import Head, PlaybackState, Player, Viewing
 from twinloop.simulator.radio import Radio, RadioState, associate, init_radio, loss_ratio, sinr_and_rate
 from twinloop.simulator.shadowing import Maps, draw_maps, link_gains
 from twinloop.simulator.topology import Topology, cell_positions
 from twinloop.slicing import SliceTable
-
-_PLAYBACK = (
-    *("delay_s", "jitter_s", "buffer_s", "quality", "rebuffer_total_s", "watch_s"),
-    *("swipes_total", "views_total", "last_watch_s", "last_class"),
-)
 
 
 class RadioTrace(eqx.Module):
@@ -95,6 +90,7 @@ class Outcome(eqx.Module):
     sinr_db: Float[Array, " users"]
     spectral_efficiency: Float[Array, " users"]
     serving_cell: Int[Array, " users"]
+    handed_over: Bool[Array, " users"]
     rate_bps: Float[Array, " users"]
     delivered_bits: Float[Array, " users"]
     needed_bits: Float[Array, " users"]
@@ -146,17 +142,6 @@ class Link(eqx.Module):
     handed_over: Bool[Array, " users"]
 
 
-class Service(eqx.Module):
-    """What flows got in one slot, and which flow, version and need are each user's."""
-
-    flows: Flows
-    delivery: Delivery
-    limit: Limits
-    user_flow: Int[Array, " users"]
-    version: Int[Array, " users"]
-    needed_bits: Float[Array, " users"]
-
-
 def init(key: PRNGKeyArray, params: Params) -> tuple[Environment, State]:
     """The seed's constants and the state before the first slot: everybody placed, associated, and about to watch.
 
@@ -173,18 +158,18 @@ def init(key: PRNGKeyArray, params: Params) -> tuple[Environment, State]:
     rsrp = link_gains(params.topology, params.radio, environment.maps, kinematics.position_m, start_m)
     chance = jax.random.uniform(k_video, (4, users))
     first, second = (draw_video(params.catalogue, viewers.preference, chance[i], chance[i + 2]) for i in range(2))
-    taste = jnp.repeat(casts.group_preference(viewers.preference, params.user_group, groups), RING, axis=0)
-    chance = jax.random.uniform(k_playlist, (2, groups * RING))
-    playlist = draw_video(params.catalogue, taste, chance[0], chance[1]).reshape(groups, RING)
-    item = playlist[jnp.maximum(params.user_group, 0), 0] if groups else first
+    group = params.user_group
+    cast = casts.init_multicast(k_playlist, params.catalogue, viewers.preference, group, (groups, cells))
+    if groups:
+        first = jnp.where(group >= 0, cast.playlist[jnp.maximum(group, 0), 0], first)
     on, off = viewers.session_on_p, viewers.session_off_p
     present = jnp.where(on + off > 0, on / jnp.maximum(on + off, 1e-12), 1.0)
     state = State(
         time_slot=jnp.int32(0),
         radio=init_radio(rsrp),
         kinematics=kinematics,
-        playback=players.init_playback(jnp.where(params.user_group >= 0, item, first), second),
-        multicast=casts.init_multicast(params.user_group, playlist, cells),
+        playback=players.init_playback(first, second),
+        multicast=cast,
         active=jax.random.uniform(k_active, (users,)) < present,
         cell_load=jnp.zeros(cells),
         queue_bits=jnp.zeros(users + groups * cells),
@@ -199,10 +184,7 @@ def step(
     k_move, k_watch = jax.random.split(key)
     link, state = _link(k_move, params, environment, state)
     viewing, state = _watch(k_watch, params, environment, state, link.handed_over)
-    service, state = _serve(params, state, link, action, overhead)
-    usage = edges.usage(
-        params.topology, params.edge, overhead, service.flows, service.delivery, service.limit, params.slot_s
-    )
+    service, usage, state = _serve(params, state, link, action, overhead)
     state = replace(state, cell_load=usage.load, time_slot=state.time_slot + 1)
     return state, _outcome(params, state, link, viewing, service, usage)
 
@@ -279,7 +261,9 @@ def _plans(params: Params, state: State, link: Link) -> tuple[Plan, Bearers | No
     return own, heard, casts.plan(player, catalogue, heard.head, cast.rate_estimate_bps, target[of], flows, slot_s)
 
 
-def _serve(params: Params, state: State, link: Link, action: Action, overhead: Overhead) -> tuple[Service, State]:
+def _serve(
+    params: Params, state: State, link: Link, action: Action, overhead: Overhead
+) -> tuple[Service, Usage, State]:
     topology, slot_s, group = params.topology, params.slot_s, params.user_group
     playback, cast, cell, users = state.playback, state.multicast, state.radio.serving, params.user_slice.shape[0]
     cells = state.cell_load.shape[0]
@@ -302,8 +286,9 @@ def _serve(params: Params, state: State, link: Link, action: Action, overhead: O
     estimate = players.estimated(playback.rate_estimate_bps, got.rate_bps[:users], own.flows.want_bits, memory)
     playback = replace(players.receive(playback, arrival), rate_estimate_bps=estimate)
     playback = players.delayed(playback, jnp.where(state.active, got.delay_s[user_flow], 0.0))
-    service = Service(flows, got, limit, user_flow, version, jnp.where(state.active, needed, 0.0))
-    return service, replace(state, playback=playback, multicast=cast, queue_bits=got.queue_bits)
+    usage = edges.usage(topology, params.edge, overhead, flows, got, limit, slot_s)
+    service = Service(flows, got, user_flow, version, jnp.where(state.active, needed, 0.0))
+    return service, usage, replace(state, playback=playback, multicast=cast, queue_bits=got.queue_bits)
 
 
 def _outcome(params: Params, state: State, link: Link, viewing: Viewing, service: Service, usage: Usage) -> Outcome:
@@ -319,9 +304,6 @@ def _outcome(params: Params, state: State, link: Link, viewing: Viewing, service
         x_m=kinematics.position_m[:, 0],
         y_m=kinematics.position_m[:, 1],
         speed_mps=kinematics.speed_mps,
-        rsrp_dbm=link.rsrp_dbm,
-        sinr_db=link.sinr_db,
-        spectral_efficiency=link.spectral_efficiency,
         serving_cell=state.radio.serving,
         rate_bps=present(got.rate_bps),
         delivered_bits=bits,
@@ -330,9 +312,6 @@ def _outcome(params: Params, state: State, link: Link, viewing: Viewing, service
         version=service.version,
         video_class=params.catalogue.video_class[playback.video],
         swipes=viewing.swiped.astype(jnp.int32),
-        quality_change=viewing.quality_change,
-        rebuffer_s=viewing.rebuffer_s,
-        wasted_bits=viewing.wasted_bits,
         transcoded_bits=transcoded,
         transcode_share=transcoded / jnp.maximum(bits, 1.0),
         active=active,
@@ -340,8 +319,14 @@ def _outcome(params: Params, state: State, link: Link, viewing: Viewing, service
         flow_cycles_per_s=got.cycles_per_s,
         flow_spectral_efficiency=service.flows.spectral_efficiency,
         flow_bits=got.bits,
-        overhead_bandwidth_hz=service.limit.overhead_bandwidth_hz,
         users=jax.ops.segment_sum(active.astype(jnp.int32), state.radio.serving, cells),
-        **{name: getattr(playback, name) for name in _PLAYBACK},
+        **_named(link, ("rsrp_dbm", "sinr_db", "spectral_efficiency", "handed_over")),
+        **_named(viewing, ("rebuffer_s", "wasted_bits", "quality_change")),
+        **_named(playback, ("delay_s", "jitter_s", "buffer_s", "quality", "rebuffer_total_s", "watch_s")),
+        **_named(playback, ("swipes_total", "views_total", "last_watch_s", "last_class")),
         **vars(usage),
     )
+
+
+def _named(source: eqx.Module, names: tuple[str, ...]) -> dict[str, Array]:
+    return {name: getattr(source, name) for name in names}

@@ -24,9 +24,9 @@ def capacity_and_isolation(
 ) -> Violations:
     """Checks reservations of one resource, `reserved` and `capacity` in the same unit.
 
-    Capacity: per pool (a cell or server) the reservations sum to at most the capacity. Isolation: every active slice keeps
-    min(floor share x capacity, its own `demand`), so no other slice can push it below what it was promised and needs; an
-    inactive slice has nothing. `tolerance` is relative to the capacity.
+    Capacity: per pool (a cell or server) the reservations sum to at most the capacity. Isolation: every active slice
+    keeps min(floor share x capacity, its own `demand`), so no other slice can push it below what it was promised and
+    needs; an inactive slice has nothing. `tolerance` is relative to the capacity.
     """
     scale = capacity[:, None] * tolerance
     floor = jnp.minimum(table.floor_share * capacity[:, None], demand)

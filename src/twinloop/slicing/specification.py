@@ -70,7 +70,9 @@ def adjust_slice(
     floor_share: float | None = None,
     weight: float | None = None,
 ) -> SliceTable:
-    """Table with the given promises of an active slice changed. Raises ValueError when inactive or the floors exceed 1."""
+    """Table with the given promises of an active slice changed. Raises ValueError when inactive or the floors exceed
+    1.
+    """
     if not bool(table.active[row]):
         raise ValueError(f"slice row {row} is not active")
     changed = table

@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from twinloop.collection import Observations, Seen
-from twinloop.twins.forks import fork
-from twinloop.twins.swipes import count_swipes
+from twinloop.twins.swipes import SwipeCounts, count_swipes
 from twinloop.twins.table import ATTRIBUTES, Current, History, Kind, Scale, Twins, TwinTable, quantum
 
 ERROR_MEMORY = 0.9
@@ -82,20 +81,22 @@ def assimilate_in_place(twins: Twins, seen: Observations, forecast: Emulated, sl
     The current values of `twins` stay usable, so a fork taken earlier is untouched. Inside compiled code use
     `assimilate`: there a loop's carry is updated in place without being asked.
     """
-    kept = eqx.tree_at(lambda t: t.slices, fork(twins), twins.slices)
-    return _assimilate_donated((kept, seen, forecast, slot), _histories(twins))
+    tables = (twins.users, twins.cells, twins.servers)
+    kept = tuple((table.current, table.scale) for table in tables)
+    histories = tuple(table.history for table in tables)
+    return _assimilate_donated((kept, twins.slices, twins.swipes, seen, forecast, slot), histories)
 
 
 @eqx.filter_jit(donate="all-except-first")
 def _assimilate_donated(
-    kept: tuple[Twins, Observations, Emulated, Int[Array, ""]], histories: tuple[History, ...]
+    kept: tuple[tuple[tuple[Current, Scale], ...], TwinTable, SwipeCounts, Observations, Emulated, Int[Array, ""]],
+    histories: tuple[History, ...],
 ) -> Twins:
-    twins, seen, forecast, slot = kept
-    return assimilate(eqx.tree_at(_histories, twins, histories), seen, forecast, slot)
-
-
-def _histories(twins: Twins) -> tuple[History, ...]:
-    return (twins.users.history, twins.cells.history, twins.servers.history)
+    parts, slices, swipes, seen, forecast, slot = kept
+    users, cells, servers = (
+        TwinTable(current, history, scale) for (current, scale), history in zip(parts, histories, strict=True)
+    )
+    return assimilate(Twins(users, cells, servers, slices, swipes), seen, forecast, slot)
 
 
 def write(

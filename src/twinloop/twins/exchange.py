@@ -24,7 +24,7 @@ _READ: dict[Format, Callable[[str, str], Fields]] = {
 _INTEGER = re.compile(r"-?\d{1,10}", re.ASCII)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _INT32 = 2**31 - 1
-_FLOAT32 = float(np.finfo(np.float32).max)
+_FLOAT32 = float(np.nextafter(2.0**128 - 2.0**103, 0.0))  # the last double that rounds to a finite float32
 
 
 def export_twin(twins: Twins, kind: Kind, row: int, format: Format) -> str:

@@ -23,7 +23,8 @@ STALL_WEIGHT = 1.0
 
 
 class Judge(eqx.Module):
-    """The twin in which proposals compete. `model` has parameters of its own, equal to no policy's and not the network's.
+    """The twin in which proposals compete. `model` has parameters of its own, equal to no policy's and not the
+    network's.
 
     `samples` states are drawn from the twins' uncertainty and lived for `horizon` slots under each candidate. Score =
     (1 - `cvar_weight`) mean + `cvar_weight` mean of the worst `cvar_share` of the samples. A proposal must reach the
@@ -65,12 +66,12 @@ def validate(
     actions = [standing] + [proposal.action for proposal in proposals]
     candidates = jax.tree.map(lambda *leaves: jnp.stack(leaves), *actions)
     k_sample, k_live = jax.random.split(key)
-    environment, states = sample_states(k_sample, judge.model, twins, forecast, judge.samples)
+    states = sample_states(k_sample, judge.model, twins, forecast, judge.samples)
     keys = jax.random.split(k_live, judge.samples)
 
     def value(action_row: Array) -> Float[Array, " samples"]:
         def live(k: PRNGKeyArray, state: Array) -> Array:
-            served = rollout(k, judge.model, environment, state, action_row, judge.horizon)
+            served = rollout(k, judge.model, state, action_row, judge.horizon)
             users = jnp.maximum(jnp.sum(served.active), 1.0)
             return jnp.sum(served.satisfaction - STALL_WEIGHT * served.stalled_share) / users
 

@@ -19,7 +19,9 @@ RESULTS = (
 
 
 def safety_code(action: Action, features: Features, slices: SliceTable) -> Int[Array, ""]:
-    """0 when `action` keeps capacity, isolation and flow limits; otherwise the index into `RESULTS` of the first breach."""
+    """0 when `action` keeps capacity, isolation and flow limits; otherwise the index into `RESULTS` of the first
+    breach.
+    """
     checks = [
         capacity_and_isolation(slices, reserved, capacity, demand)
         for reserved, capacity, demand in (

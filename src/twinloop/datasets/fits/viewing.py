@@ -194,6 +194,7 @@ def _log_likelihood(
 def viewer_hazard(video: LeaveDistribution, factor_spread: float) -> Float64[np.ndarray, " seconds"]:
     """Chance of a viewer with factor 1 to leave in each second of a measured video, given that the second is reached.
 
-    With the lognormal factors f of viewers (mean 1, spread `factor_spread`) and 1 - (1 - h)^f the video's measured survival comes back.
+    With the lognormal factors f of viewers (mean 1, spread `factor_spread`) and 1 - (1 - h)^f the video's measured
+    survival comes back.
     """
     return -np.expm1(-np.diff(hazard_behind(video.survival, factor_spread)))

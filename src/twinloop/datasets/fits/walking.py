@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from twinloop.datasets.figures import MobilityFigures, Provenance
-from twinloop.datasets.fits.pareto import fit_truncated_pareto, hill_exponent
+from twinloop.datasets.fits.pareto import fit_parts, fit_truncated_pareto, hill_exponent
 from twinloop.datasets.fits.split import HELD_OUT_RULE, held_out
 from twinloop.datasets.places import JUMP_MPS, STATIONARY_M, Walk
 
@@ -70,13 +70,15 @@ def pooled_flights(walks: Sequence[Walk]) -> Flights:
 def fit_mobility(walks: Sequence[Walk], command: str) -> MobilityFigures:
     """Levy parameters from the walks that are not held out.
 
-    Flights and pauses are truncated Paretos of least Kolmogorov-Smirnov distance; the time law t = k l^(1 - rho) is a
-    straight line through ln t over ln l by least absolute deviations.
+    Flights and pauses are truncated Paretos of least Kolmogorov-Smirnov distance, one and three adjoining; the time law
+    t = k l^(1 - rho) is a straight line through ln t over ln l by least absolute deviations. A pause of n still steps
+    lasted between n and n + 1 steps and is fitted as anything between.
     """
     train = [walk for walk in walks if not held_out(walk.name)]
     flights = pooled_flights(train)
     length = fit_truncated_pareto(flights.length_m, FLIGHT_LOW_M)
-    pause = fit_truncated_pareto(flights.pause_s[flights.pause_s > 0], PAUSE_LOW_S * 0.999)
+    pause_s = _unrounded(flights.pause_s, train[0].step_s)
+    pause = fit_truncated_pareto(pause_s, PAUSE_LOW_S)
     factor, rho, spread = _time_law(flights)
     return MobilityFigures(
         flight_exponent=length.exponent,
@@ -86,6 +88,8 @@ def fit_mobility(walks: Sequence[Walk], command: str) -> MobilityFigures:
         pause_exponent=pause.exponent,
         pause_low_s=PAUSE_LOW_S,
         pause_high_s=pause.high,
+        flight_parts=fit_parts(flights.length_m, FLIGHT_LOW_M),
+        pause_parts=fit_parts(pause_s, PAUSE_LOW_S),
         time_factor=factor,
         time_rho=rho,
         time_spread=spread,
@@ -114,3 +118,12 @@ def _time_law(flights: Flights) -> tuple[float, float, float]:
         level = float(mean_y - slope * mean_x)
         weight = 1 / np.maximum(np.abs(y - level - slope * x), 1e-3)
     return float(np.exp(level)), 1 - slope, float(np.std(y - level - slope * x))
+
+
+def _unrounded(pause_s: Float64[np.ndarray, " n"], step_s: float) -> Float64[np.ndarray, " n"]:
+    """Pauses with equal ones spread evenly over one step, the same on every run."""
+    order = np.argsort(pause_s, kind="stable")
+    ordered = pause_s[order]
+    first = np.searchsorted(ordered, ordered, side="left")
+    count = np.searchsorted(ordered, ordered, side="right") - first
+    return ordered + step_s * (np.arange(len(ordered)) - first + 0.5) / count

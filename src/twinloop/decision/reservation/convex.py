@@ -37,9 +37,9 @@ class Convex(AbstractReservation):
     of it, 0 <= z_g <= 1; sum over a cell's slices of bandwidth <= W, over a server's groups of cycles <= F, of cache
     <= M. s is the sigmoid of `steepness` and `threshold` (qoe.SigmoidSatisfaction), n the users, w the slices'
     weights. Replacing s by its least concave majorant makes the problem convex and its value an upper bound (Udell
-    and Boyd, Maximizing a sum of sigmoids, 2013; the reformulation that paper 004's case study and paper 000, III-D,
-    name without giving it). The surrogate is solved by prices (decision.pools.clear), then exchanges between groups
-    improve the true value (polish).
+    and Boyd, Maximizing a sum of sigmoids, 2013); paper 004's case study names such a reformulation without giving
+    it. The surrogate is solved by prices (decision.pools.clear), then exchanges between groups improve the true value
+    (polish).
 
     Without prices (per MHz, per Gcycle/s, per GB; utility a user) what is left over is handed out in proportion to
     demand. A server's demand is divided among its cells as their bandwidth demand of the slice is. Left out: that a

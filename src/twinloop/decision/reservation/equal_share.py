@@ -10,7 +10,7 @@ from twinloop.slicing import SliceTable
 
 
 class EqualShare(AbstractReservation):
-    """Every active slice gets capacity / slices of everything, more only where its floor is more, whatever the demand."""
+    """Every active slice gets capacity / slices of everything, more only where its floor is. Blind to demand."""
 
     def reserve(self, features: Features, slices: SliceTable) -> Reservation:
         """Equal parts of every cell and server."""

@@ -30,6 +30,7 @@ from twinloop.reporting.figures.canvas import (
 from twinloop.reporting.run import Values
 from twinloop.reporting.wording import metric
 
+_TELLING = ("satisfaction", "rebuffer_ratio", "mean_quality", "resource_use")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 P = ParamSpec("P")
 
@@ -90,7 +91,7 @@ def _draw_row(axis: Axes, row: int, values: Values, colour: str) -> None:
 
 @of_comparison
 def plot_differences(comparison: Comparison, names: tuple[str, ...] = ()) -> Figure:
-    """Paired differences with 95 % intervals, a column a metric (the first four unless `names` says which)."""
+    """Paired differences with 95 % intervals, a column a metric: the four most telling unless `names` says which."""
     recorded = [found for found in comparison.differences if np.isfinite(found.mean)]
     if not recorded:
         raise OutputError("this comparison records no paired differences")
@@ -98,7 +99,7 @@ def plot_differences(comparison: Comparison, names: tuple[str, ...] = ()) -> Fig
     listed = sorted(
         dict.fromkeys(found.metric for found in recorded), key=lambda m: order.index(m) if m in order else 99
     )
-    shown = (names or tuple(listed))[:4]
+    shown = (names or tuple(name for name in _TELLING if name in listed) or tuple(listed))[:4]
     pairs = list(dict.fromkeys((found.a, found.b) for found in recorded if found.metric in shown))
     figure, axes = panels(
         "Paired differences on the same seeds", 1, len(shown), width=WIDE_PX, height=150 + 44 * len(pairs), sharey=True

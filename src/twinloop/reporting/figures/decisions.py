@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from twinloop.errors import OutputError
 from twinloop.reporting.aggregation import groups, mean_by, stretches
@@ -44,7 +43,7 @@ class Reason:
     first_s: float
 
 
-def outcomes(run: Run) -> NDArray[np.str_]:
+def outcomes(run: Run) -> Values:
     """What became of every decision: `applied`, `pending`, `rolled_back`, or `kept` where the standing one stayed."""
     winner, effect = run.columns("decisions", "winner", "effect")
     winner, effect = winner.astype(str), effect.astype(str)

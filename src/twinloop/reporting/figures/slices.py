@@ -75,7 +75,8 @@ def plot_slices(run: Run) -> Figure:
             label="demand foreseen",
         )  # fmt: skip
         _mark_events(axis, run, unit_s, name)
-    from_zero(axes[0, 0], least=max(float(np.nanmax(curve)) for curve in curves.values()) / factor)
+    usual = max(float(np.nanmax(curves["reserved"])), float(np.nanquantile(curves["demand"], 0.98))) / factor
+    axes[0, 0].set_ylim(0, 1.15 * usual or 1.0)
     figure.supylabel(f"bandwidth ({prefix}Hz)", fontsize=13, color=MUTED)
     legend_below(figure, axes[0, 0])
     return figure
@@ -122,19 +123,22 @@ def plot_slice_computing(run: Run) -> Figure:
         "demand_cycles_per_s": ("Cycles demanded (foreseen by the twin)", "cycles/s"),
         "reserved_cache_bytes": ("Cache reserved", "B"),
     }
+    cycles = [slices.grid(column) for column in columns if "cycles" in column]
+    most = max((float(np.nanmax(grid)) for grid in cycles if np.isfinite(grid).any()), default=0.0)
     figure, axes = panels(
         "Computing and cache of each slice", len(columns), height=110 + 125 * len(columns), sharex=True
     )
     unit_s = on_time(run, list(axes[:, 0]))
     for axis, column in zip(axes[:, 0], columns, strict=True):
         values = slices.grid(column)
-        factor, prefix = scaled(values)
+        top = most if "cycles" in column else float(np.nanmax(values))
+        factor, prefix = scaled(np.array([top]))
         for row, name in enumerate(slices.names):
             style: dict[str, Any] = line_style(row)
             axis.plot(slices.time.centre_s / unit_s, values[row] / factor, label=name, drawstyle="steps-mid", **style)
         axis.set_title(titles[column][0])
         axis.set_ylabel(f"{prefix}{titles[column][1]}")
-        from_zero(axis)
+        from_zero(axis, least=top / factor)
     legend_below(figure, axes[0, 0], columns=3)
     return figure
 

@@ -112,7 +112,7 @@ def _draw_spread(axis: Axes, parts: list[Values]) -> None:
 def plot_experience(run: Run) -> Figure:
     """Satisfaction over time as a fan over users, below it the share of users whose playback stands still."""
     slot, satisfaction = run.columns("users", "slot", "satisfaction")
-    time = stretches(slot, run.slot_s)
+    time = stretches(slot, run.slot_s, most=100)
     count = len(time.centre_s)
     low, quarter, middle, three, _ = quantiles_by(time.index, satisfaction, count, [0.1, 0.25, 0.5, 0.75, 0.9])
     mean = mean_by(time.index, satisfaction, count)

@@ -67,7 +67,7 @@ def plot_watching(run: Run) -> Figure:
     bins = np.linspace(0, np.ceil(top), min(int(np.ceil(top)), 40) + 1)
     axis.hist(times, bins=bins, color=PURPLE, alpha=0.8, label=f"views that ended in a swipe ({len(times):,})")
     median = float(np.median(times))
-    axis.axvline(median, color=INK, linestyle=(0, (4, 2)), linewidth=1.4, label=f"median {median:.0f} s")
+    axis.axvline(median, color=INK, linestyle=(0, (4, 2)), linewidth=1.4, label=f"median {median:.1f} s")
     axis.set_xlabel("time watched (s)")
     axis.set_ylabel("views")
     legend_below(figure, axis)

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float64, PRNGKeyArray
+from jaxtyping import Array, Float, Float64, Int, PRNGKeyArray
 
 from twinloop.datasets import (
     Flights,
@@ -18,7 +18,7 @@ from twinloop.datasets import (
 )
 from twinloop.errors import DataError
 from twinloop.reporting import Curve, Panel, plot_curves, plot_tracks
-from twinloop.simulator import Mobility, init_kinematics, move
+from twinloop.simulator import KinematicState, Mobility, init_kinematics, move
 from twinloop.studies.evaluate.judgement import Judgement, Row, judged_row
 
 FLIGHTS = "flight length above 50 m"
@@ -89,11 +89,11 @@ def _track(key: PRNGKeyArray, mobility: Mobility, area_m: Float[Array, "2"]) -> 
     start = init_kinematics(key, mobility, area_m)
     slots = int(_SAMPLE_S / _SLOT_S)
 
-    def one_slot(state, time_slot):
+    def one_slot(state: KinematicState, time_slot: Int[Array, ""]) -> tuple[KinematicState, None]:
         moved = move(jax.random.fold_in(key, time_slot), mobility, area_m, state, _SLOT_S, time_slot)
         return moved, None
 
-    def one_sample(state, sample):
+    def one_sample(state: KinematicState, sample: Int[Array, ""]) -> tuple[KinematicState, Float[Array, "walkers 2"]]:
         moved, _ = jax.lax.scan(one_slot, state, sample * slots + jnp.arange(slots))
         return moved, moved.position_m
 

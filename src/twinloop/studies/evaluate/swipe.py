@@ -1,6 +1,7 @@
 """Swipes of the simulator's viewers against videos that were not fitted."""
 
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import jax
@@ -26,7 +27,6 @@ RATIOS = "watch ratio, all videos"
 BY_VIDEO = "watch ratio, median over single videos"
 _VIEWERS_PER_VIDEO = 200
 _LENGTH_BINS_S = (0.0, 10.0, 20.0, 40.0, 1e9)
-_GRID = 400
 
 Ratios = Float64[np.ndarray, "videos viewers"]
 
@@ -188,7 +188,7 @@ def _draw_ratios(
     generated: dict[str, Ratios],
 ):
     panels: list[Panel] = []
-    for low, high in zip(_LENGTH_BINS_S, _LENGTH_BINS_S[1:], strict=False):
+    for low, high in pairwise(_LENGTH_BINS_S):
         inside = np.flatnonzero((length_s > low) & (length_s <= high))
         if inside.size == 0:
             continue

@@ -1,0 +1,86 @@
+"""`twinloop compare`: policies on the same seeds, with intervals, a bound and negative controls."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from twinloop.cli.run import DataOption, DurationOption, ScenarioName, existing, progress_bar, seconds
+
+_SHOWN = (
+    ("satisfaction", "satisfaction"),
+    ("satisfaction_worst_decile", "worst tenth"),
+    ("rebuffer_ratio", "rebuffer"),
+    ("mean_quality", "quality"),
+    ("wasted_ratio", "wasted"),
+    ("resource_use", "resource use"),
+)
+
+
+def compare(
+    scenario: ScenarioName,
+    policies: Annotated[
+        str,
+        typer.Option("--policies", help="Comma-separated reservation+allocation pairs; the first is the proposed one."),
+    ] = "convex+utility,greedy+proportional_fair,equal+round_robin",
+    seeds: Annotated[int, typer.Option("--seeds", min=2, help="Worlds that every policy meets.")] = 5,
+    data: DataOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Directory for compare.json and report; runs/SCENARIO-compare-N if not given."),
+    ] = None,
+    duration: DurationOption = None,
+    controls: Annotated[
+        bool, typer.Option("--controls/--no-controls", help="Also run shuffled and frozen twins.")
+    ] = True,
+) -> None:
+    """Compare policies on SCENARIO over the same seeds: paired 95 % intervals, clairvoyant bound, negative controls."""
+    from twinloop import runs
+    from twinloop.reporting import write_comparison
+    from twinloop.scenario import load
+
+    entry = load(scenario)
+    target = out if out is not None else runs.free_directory(Path("runs"), f"{entry.name}-compare")
+    console = Console()
+    names = [name.strip() for name in policies.split(",") if name.strip()]
+    console.print(f"[bold]{entry.title}[/bold]: {len(names)} policies, {seeds} seeds -> {target}")
+    with progress_bar(console, "slots") as advance:
+        result = runs.compare(
+            entry,
+            names,
+            seeds=seeds,
+            duration_s=seconds(duration),
+            data=existing(data),
+            out=target,
+            controls=controls,
+            progress=advance,
+        )
+    report = write_comparison(target)
+    console.print(_table(result))
+    console.print(_differences(result))
+    console.print(f"report: {report}")
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _table(result: dict[str, Any]) -> Table:
+    table = Table("policy", *(title for _, title in _SHOWN), box=None)
+    for name, figures in {**result["policies"], **result["controls"]}.items():
+        table.add_row(name, *(f"{_mean(figures[metric]):.3f}" for metric, _ in _SHOWN))
+    table.add_row("clairvoyant bound", f"{_mean(result['bound']['satisfaction']):.3f}", *[""] * (len(_SHOWN) - 1))
+    table.caption = f"means over {len(result['seeds'])} seeds; load factor {_mean(result['load_factor']):.2f}"
+    return table
+
+
+def _differences(result: dict[str, Any]) -> Table:
+    table = Table("satisfaction: difference to", "mean", "95 % interval", "", box=None)
+    for row in result["differences"]:
+        if row["metric"] != "satisfaction":
+            continue
+        verdict = "better" if row["low"] > 0 else "worse" if row["high"] < 0 else "no difference shown"
+        table.add_row(row["b"], f"{row['mean']:+.4f}", f"[{row['low']:+.4f}, {row['high']:+.4f}]", verdict)
+    return table

@@ -1,0 +1,59 @@
+"""`twinloop evaluate`: the generators against data that no fit has seen."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from twinloop.errors import OutputError
+from twinloop.studies import Judgement, evaluate_mobility, evaluate_swipe
+
+app = typer.Typer(help="Judge the generators against walks and videos not used in fitting.", no_args_is_help=True)
+Data = Annotated[Path, typer.Option("--data", help="Folder of the data sets.", envvar="TWINLOOP_DATA", metavar="DIR")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for the figures (PNG).", metavar="DIR")]
+Json = Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.", metavar="FILE")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the simulated people.", min=0)]
+
+
+@app.command()
+def mobility(data: Data, out: Out = None, json: Json = None, seed: Seed = 0) -> None:
+    """Levy flights of the simulator against unseen KAIST walks."""
+    _show(evaluate_mobility(data, seed), out, json)
+
+
+@app.command()
+def swipe(data: Data, out: Out = None, json: Json = None, seed: Seed = 0) -> None:
+    """Swipes of the simulator's viewers against unseen videos."""
+    _show(evaluate_swipe(data, seed), out, json)
+
+
+def _show(judgement: Judgement, out: Path | None, json: Path | None) -> None:
+    table = Table("quantity", "from", "KS distance", "90 % interval", box=None, pad_edge=False, title=judgement.title)
+    table.title_justify = "left"
+    for row in judgement.rows:
+        colour = {"generator": "bold", "baseline": "default", "reference": "dim"}[row.role]
+        name = row.name if row.role == "generator" else f"{row.name} ({row.role})"
+        numbers = f"{row.distance:.3f}", f"{row.low:.3f} to {row.high:.3f}"
+        table.add_row(row.quantity, f"[{colour}]{escape(name)}[/{colour}]", *numbers)
+    console = Console()
+    console.print(table)
+    for name, value in judgement.numbers.items():
+        console.print(f"{name.replace('_', ' ')}: {value:,.4g}")
+    for line in judgement.method:
+        console.print(f"[dim]- {escape(line)}[/dim]", soft_wrap=True)
+    verdict = "[green]holds[/green]" if judgement.passed else "[red]does not hold[/red]"
+    console.print(f"{judgement.judged}: {judgement.distance:.3f}, at most .1 {verdict}")
+    if json is not None:
+        _write(json, judgement.to_json())
+    for path in judgement.save(out) if out is not None else ():
+        console.print(f"wrote {escape(str(path))}", soft_wrap=True)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as fault:
+        raise OutputError(f"{path}: cannot be written ({fault.strerror or fault}); give another --json") from None
