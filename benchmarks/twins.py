@@ -18,8 +18,6 @@ second with one instance of each service. It persists, authorises and serves eve
 machines and with smaller things without history: a scale for what a general platform costs, not a contest.
 """
 
-import argparse
-import json
 import resource
 import sqlite3
 import statistics
@@ -31,6 +29,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from table import Row, arguments, present
 
 from twinloop.collection import Observations, Seen
 from twinloop.emulation import Forecast, KindForecast, kalman
@@ -39,66 +38,41 @@ from twinloop.twins import Twins, TwinTable, assimilate_in_place, empty_twins, f
 
 ATTRIBUTES, HISTORY = len(USER_ATTRIBUTES), 16
 LEAST_USERS_FOR_BYTES = 10_000  # below, a process reuses what it has and does not grow
-PEER_USERS, QUOTED_BYTES, QUOTED_UPDATES = 100_000, 31e9, 800.0
+PEER_USERS, QUOTED_USERS, QUOTED_BYTES = 100_000, 1_000_000, 31e9
 GOAL_UPDATES, GOAL_BYTES, GOAL_FORK_S = 5e6, 2e9, 0.050
-Row = dict[str, object]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Twin updates, memory and forks.")
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--quick", action="store_true", help="up to 10,000 users")
-    options = parser.parse_args()
+    options = arguments("Twin updates, memory and forks.").parse_args()
     sizes = [1_000, 10_000] if options.quick else [1_000, 10_000, 100_000, 1_000_000]
-    rows: list[Row] = []
-    for row in measured(sizes):
-        rows.append(row)
-        print("  ".join(f"{name} {shown(value)}" for name, value in row.items()), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    present("Twins with 20 attributes and 16 steps of history", list(measured(sizes)), options.json)
 
 
 def measured(sizes: list[int]) -> Iterator[Row]:
     """Every row, ours before the peers so that their memory is not counted as ours."""
-    ours: dict[int, float] = {}
-    bytes_of: dict[int, int] = {}
-    for users in sizes:
-        ours[users], bytes_of[users] = update_rate(users, 1.0)
-        yield {"work": f"{users} users, all report", "ours updates/s": ours[users], "ours bytes": bytes_of[users]}
+    ours = {users: update_rate(users, 1.0) for users in sizes}
     largest = sizes[-1]
+    rate, size = ours[largest]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    yield {"work": f"{largest} users, peak of the process with its inputs", "ours bytes": peak}
-    if largest == 1_000_000:
-        yield {
-            "work": "1000000 users against a twin platform",
-            "ours bytes": bytes_of[largest],
-            "peer": "Eclipse Ditto 3.3.5 (quoted)",
-            "peer bytes": QUOTED_BYTES,
-            "ratio": QUOTED_BYTES / bytes_of[largest],
-            "ours updates/s": ours[largest],
-            "peer updates/s": QUOTED_UPDATES,
-        }
+    for users in sizes:
+        yield Row(f"{users:,} users: updates/s", ours[users][0])
+        yield Row(f"{users:,} users: bytes of the twins", ours[users][1])
+    yield Row(f"{largest:,} users: updates/s against the goal", rate, f"goal {GOAL_UPDATES:.0e}", rate / GOAL_UPDATES)
+    yield Row("  peak bytes of the process, inputs and results included", peak)
+    if largest == QUOTED_USERS:
+        yield Row("  bytes of the twins against the goal", size, f"goal {GOAL_BYTES:.0e}", GOAL_BYTES / size)
+        quoted = f"{QUOTED_BYTES:.2g} (quoted)"
+        yield Row("  bytes against Eclipse Ditto 3.3.5, see the head of this file", size, quoted, QUOTED_BYTES / size)
     for users in [size for size in sizes if size <= PEER_USERS]:
         for name, store in STORES.items():
-            rate, size = peer_rate(store(users), users)
-            row: Row = {
-                "work": f"{users} users, all report",
-                "ours updates/s": ours[users],
-                "peer": name,
-                "peer updates/s": rate,
-                "ratio": ours[users] / rate,
-            }
+            peer, peer_size = peer_rate(store(users), users)
+            rate, size = ours[users]
+            yield Row(f"{users:,} users: updates/s against {name}", rate, peer, rate / peer)
             if users >= LEAST_USERS_FOR_BYTES:
-                row |= {"ours bytes": bytes_of[users], "peer bytes": size, "bytes ratio": size / bytes_of[users]}
-            yield row
+                yield Row(f"{users:,} users: bytes against {name}", size, peer_size, peer_size / size)
     yield sparse(min(largest, PEER_USERS))
-    yield {"work": "what-if fork of 1000 users, emulated 10 slots", "ours s": what_if_s(min(largest, 100_000))}
-    yield {
-        "work": "goals",
-        "updates/s": f"{ours[largest]:.3g} of {GOAL_UPDATES:.3g}",
-        "bytes": f"{bytes_of[largest]:.3g} of {GOAL_BYTES:.3g}",
-        "fork s": GOAL_FORK_S,
-    }
+    fork_s = what_if_s(min(largest, PEER_USERS))
+    yield Row("fork of 1,000 users, emulated 10 slots: s", fork_s, f"goal {GOAL_FORK_S}", GOAL_FORK_S / fork_s)
 
 
 def update_rate(users: int, share: float, repeats: int = 7) -> tuple[float, int]:
@@ -269,13 +243,7 @@ def sparse(users: int) -> Row:
     """What updates cost when only 1 % of the users report."""
     ours, _ = update_rate(users, 0.01)
     peer, _ = peer_rate(SameWorkStore(users), users, 0.01)
-    return {
-        "work": f"{users} users, 1 % report",
-        "ours updates/s": ours,
-        "peer": "Python objects, same work",
-        "peer updates/s": peer,
-        "ratio": ours / peer,
-    }
+    return Row(f"{users:,} users of whom 1 % report: updates/s against {next(iter(STORES))}", ours, peer, ours / peer)
 
 
 def what_if_s(users: int, chosen: int = 1_000, slots: int = 10) -> float:
@@ -316,10 +284,6 @@ def median_s(work: Callable[[], object], repeats: int = 15) -> float:
         jax.block_until_ready(work())
         times.append(time.perf_counter() - start)
     return statistics.median(times[2:])
-
-
-def shown(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

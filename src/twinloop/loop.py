@@ -5,6 +5,8 @@ network -report-> collection -observations-> twins -> emulation -> abstraction -
 | +------------------------------------ enforcement <---------------------- approved ---------------------+
 """
 
+from typing import Any, Generic, TypeVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -27,6 +29,8 @@ from twinloop.network import AbstractNetwork
 from twinloop.slicing import SliceTable
 from twinloop.twins import Twins, age_s, aggregate_slices, assimilate, fidelity, retire_silent
 from twinloop.validation import Approved, Judge, Verdict, validate
+
+NetworkT = TypeVar("NetworkT", bound=AbstractNetwork[Any])
 
 SILENT_SLOTS = 60
 """A user twin that nothing was heard of for so long is taken to have left; *ours*."""
@@ -55,11 +59,11 @@ class Control(eqx.Module):
         return seen
 
 
-class Loop(eqx.Module):
+class Loop(eqx.Module, Generic[NetworkT]):
     """The stages of one closed loop and their parameters."""
 
-    network: AbstractNetwork
-    emulator: AbstractEmulator
+    network: NetworkT
+    emulator: AbstractEmulator[Any]
     abstractor: Abstractor
     reservations: tuple[AbstractReservation, ...]
     allocations: tuple[AbstractAllocation, ...]
@@ -104,7 +108,7 @@ class Trace(eqx.Module):
     effect: Int[Array, ""]
 
 
-def slot(key: PRNGKeyArray, loop: Loop, state: LoopState) -> tuple[LoopState, PyTree, Trace]:
+def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopState, PyTree, Trace]:
     """One slot: report, collect, assimilate, emulate, abstract, propose, validate, enforce, adapt.
 
     Returns the next state, the adapter's own state in which the slot was lived (what is true, for scoring and never for
@@ -132,7 +136,7 @@ def slot(key: PRNGKeyArray, loop: Loop, state: LoopState) -> tuple[LoopState, Py
     return after, lived, trace
 
 
-def window(key: PRNGKeyArray, loop: Loop, state: LoopState) -> tuple[LoopState, Verdict]:
+def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopState, Verdict]:
     """One slicing decision: reservations compete in the twin over a longer horizon, flows sharing each by need."""
     features = loop.abstractor.abstract(state.twin, state.forecast, loop.slices)
     proposals = tuple(
@@ -146,14 +150,14 @@ def window(key: PRNGKeyArray, loop: Loop, state: LoopState) -> tuple[LoopState, 
     return eqx.tree_at(lambda s: (s.reservation, s.standing), state, (reservation, verdict.approved)), verdict
 
 
-def _mirror(loop: Loop, state: LoopState, seen: Observations) -> Twins:
+def _mirror(loop: Loop[Any], state: LoopState, seen: Observations) -> Twins:
     twin = assimilate(state.twin, seen, state.forecast, seen.slot)
     if loop.control.kind != "frozen":
         twin = eqx.tree_at(lambda t: t.users, twin, retire_silent(twin.users, seen.slot, SILENT_SLOTS))
     return aggregate_slices(twin, loop.abstractor.params.user_slice, loop.slices, state.standing.action, seen.slot)
 
 
-def _propose(loop: Loop, state: LoopState, features: Features) -> tuple[tuple[Proposal, ...], tuple[PyTree, ...]]:
+def _propose(loop: Loop[Any], state: LoopState, features: Features) -> tuple[tuple[Proposal, ...], tuple[PyTree, ...]]:
     proposals: list[Proposal] = []
     memories: list[PyTree] = []
     for index, (policy, memory) in enumerate(zip(loop.allocations, state.allocations, strict=True)):
@@ -181,7 +185,7 @@ def _shared_by_need(reservation: Reservation, features: Features, slices: SliceT
 
 
 def _trace(
-    loop: Loop,
+    loop: Loop[Any],
     state: LoopState,
     seen: Observations,
     twin: Twins,

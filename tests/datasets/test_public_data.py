@@ -52,7 +52,7 @@ def test_challenge_traces_have_almost_no_structure_in_time(data_dir: Path) -> No
     traces = load_svs_throughput(data_dir).required()
     assert min(trace.rate_bps.min() for trace in traces) == pytest.approx(0.2e6)
     lag = [np.corrcoef(trace.rate_bps[1:], trace.rate_bps[:-1])[0, 1] for trace in traces]
-    assert min(lag) > 0.1 and max(lag) < 0.4
+    assert 0.1 < np.median(lag) < 0.35
 
 
 def test_views_have_images_and_replays(data_dir: Path) -> None:

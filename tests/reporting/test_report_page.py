@@ -70,6 +70,7 @@ def test_headline_numbers_are_those_of_the_summary(campus):
         f"of {summary['decisions']['proposed']} proposed",
         "60 people watched videos in the scenario campus",
         "Demand was 1.08 times what the network has",
+        "With the future known, at most 94.0\N{NO-BREAK SPACE}% was possible.",
     ):
         assert " ".join(expected.split()) in campus.words, expected
 
@@ -95,6 +96,21 @@ def test_how_to_run_it_again(campus):
     assert "twinloop run campus --duration 5min --seed 7 --out 'runs/campus 7'" in campus.words
     assert "jax 0.10.0" in campus.words
     assert "position_m: [150, 200]" in campus.words
+
+
+def test_the_least_served_slice_and_what_it_lacked(campus):
+    table = pq.read_table(campus.directory / "slices.parquet").to_pydict()
+    rows = list(
+        zip(*(table[name] for name in ("slice", "satisfaction", "demand_bandwidth_hz", "reserved_bandwidth_hz")))
+    )
+    mean = {
+        s: [sum(column) / len(column) for column in zip(*(row[1:] for row in rows if row[0] == s))] for s in range(3)
+    }
+    worst = min(mean, key=lambda s: mean[s][0])
+    name = ("short video", "lecture multicast", "best effort")[worst]
+    ratio = mean[worst][1] / mean[worst][2]
+    assert f"{name} least ({100 * mean[worst][0]:.1f} %)" in campus.words
+    assert f"{name} asked for {ratio:.3f} times the bandwidth" in campus.words
 
 
 def test_decisions_and_their_reasons(campus):

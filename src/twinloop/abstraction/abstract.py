@@ -1,4 +1,6 @@
-"""From user, cell and server twins to the features of a decision: flows for the slot, demand of slices for the window."""
+"""From user, cell and server twins to the features of a decision: flows for the slot, demand of slices for the
+window.
+"""
 
 import equinox as eqx
 import jax

@@ -15,7 +15,7 @@ from twinloop.errors import TwinloopError
 
 app = typer.Typer(
     name="twinloop",
-    help="A network digital twin that closes the loop: mirror a mobile network, predict, decide, test in the twin, act.",
+    help="A network digital twin that closes the loop: mirror a network, predict, decide, test in the twin, act.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -102,8 +102,8 @@ def existing(data: Path | None) -> Path | None:
 
 
 @contextmanager
-def progress_bar(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar with rate and remaining time; in a pipe a line for every tenth of the work. Yields progress(done, total)."""
+def progress_bar(console: Console, what: str) -> Generator[Callable[[int, int], None]]:
+    """A bar with rate and remaining time; in a pipe a line for every tenth of the work. Yields progress."""
     if not console.is_terminal or os.environ.get("TERM") == "dumb":
         yield _lines(console, what)
         return

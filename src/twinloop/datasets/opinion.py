@@ -66,7 +66,7 @@ def score_matrix(sessions: tuple[RatedSession, ...], device: str) -> Float64[np.
 
 def _session(folder: Path, table: Table, row: int) -> RatedSession:
     only = Table(table.path, table.header, table.lines[row : row + 1], table.cells[row : row + 1])
-    text = {name: only.texts(name)[0] for name in only.header}
+    text = {name: only.cell(0, name) for name in only.header}
     scores = _scores(table.path, text["individual_scores"], text["device"])
     name = text["streaming_log"].text
     path = folder / "streaming_logs" / name

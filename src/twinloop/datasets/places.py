@@ -129,7 +129,7 @@ def _sites(path: Path) -> Sites:
     return Sites(
         name=path.stem,
         site_id=table.integers(Column("SITE_ID", low=0)),
-        title=tuple(cell.text for cell in table.texts("NAME")),
+        title=table.texts("NAME"),
         latitude_deg=table.numbers(Column("LATITUDE", -90, 90)),
         longitude_deg=table.numbers(Column("LONGITUDE", -180, 180)),
         elevation_m=table.numbers(Column("ELEVATION", -500, 9000, frozenset({""}))),

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,11 +84,14 @@ class Table:
     lines: tuple[int, ...]
     cells: tuple[tuple[str, ...], ...]
 
-    def texts(self, name: str) -> tuple[Cell, ...]:
-        """Cells of the column `name`. Raises DataError when the header lacks it."""
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Texts of the column `name`, without blanks around. Raises DataError when the header lacks it."""
         index = self.index(name)
-        pairs = zip(self.lines, self.cells, strict=True)
-        return tuple(Cell(row[index].strip(), line, index + 1) for line, row in pairs)
+        return tuple(row[index].strip() for row in self.cells)
+
+    def cell(self, row: int, name: str) -> Cell:
+        """One cell of the column `name` with its place."""
+        return Cell(self.texts(name)[row], self.lines[row], self.index(name) + 1)
 
     def index(self, name: str) -> int:
         """Position of the column `name`, from 0. Raises DataError when the header lacks it."""
@@ -98,15 +101,48 @@ class Table:
 
     def numbers(self, column: Column) -> Float64[np.ndarray, " rows"]:
         """Values of `column`, NaN where missing. Raises DataError naming line and column of the first bad cell."""
-        return np.array([number(self.path, cell, column) for cell in self.texts(column.name)], dtype=np.float64)
+        texts = self.texts(column.name)
+        known = np.array([text not in column.missing for text in texts])
+        try:
+            values = np.array(
+                [text if real else "0" for text, real in zip(texts, known, strict=True)], dtype=np.float64
+            )
+        except ValueError:
+            values = np.full(len(texts), np.nan)
+        sound = np.isfinite(values) & (values >= column.low) & (values <= column.high)
+        if not sound[known].all() or any("_" in text for text in texts):
+            values = np.array([number(self.path, cell, column) for cell in self._placed(column.name)])
+        return np.where(known, values, np.nan)
 
     def integers(self, column: Column) -> Int64[np.ndarray, " rows"]:
-        """Whole values of `column`. Raises DataError for a fraction or anything that is no number."""
-        return np.array([integer(self.path, cell, column) for cell in self.texts(column.name)], dtype=np.int64)
+        """Whole values of `column`, exact beyond 2^53. Raises DataError for a fraction and for what is no number."""
+        self.numbers(column)
+        try:
+            return np.array(self.texts(column.name), dtype=np.int64)
+        except (ValueError, OverflowError):
+            return np.array([integer(self.path, cell, column) for cell in self._placed(column.name)], dtype=np.int64)
 
     def times_s(self, name: str, form: str) -> Float64[np.ndarray, " rows"]:
         """Epoch seconds of time stamps in `form` (strptime), read as UTC. Raises DataError for any other text."""
-        return np.array([_epoch_s(self.path, cell, form) for cell in self.texts(name)], dtype=np.float64)
+        try:
+            moments = [datetime.strptime(text, form).replace(tzinfo=UTC) for text in self.texts(name)]
+        except ValueError:
+            raise self._wrong_time(name, form) from None
+        return np.array([moment.timestamp() for moment in moments], dtype=np.float64)
+
+    def _placed(self, name: str) -> Iterator[Cell]:
+        column = self.index(name) + 1
+        for line, text in zip(self.lines, self.texts(name), strict=True):
+            yield Cell(text, line, column)
+
+    def _wrong_time(self, name: str, form: str) -> DataError:
+        for cell in self._placed(name):
+            try:
+                datetime.strptime(cell.text, form)
+            except ValueError:
+                found, expected = f"found {cell.text!r}", f"a time like {form}"
+                return DataError(self.path, found, expected, line=cell.line, column=cell.column)
+        return DataError(self.path, f"a wrong time in {name}", f"times like {form}")
 
 
 def number(path: Path, cell: Cell, column: Column) -> float:
@@ -114,7 +150,7 @@ def number(path: Path, cell: Cell, column: Column) -> float:
     if cell.text in column.missing:
         return math.nan
     try:
-        value = float(cell.text)
+        value = math.nan if "_" in cell.text else float(cell.text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or not column.low <= value <= column.high:
@@ -123,24 +159,12 @@ def number(path: Path, cell: Cell, column: Column) -> float:
 
 
 def integer(path: Path, cell: Cell, column: Column) -> int:
-    """Whole value of one cell, exact beyond 2^53. Raises DataError as `number` does, and for a fraction."""
+    """Whole value of one cell. Raises DataError as `number` does, and for a fraction or more than 64 bits hold."""
     value = number(path, cell, column)
-    try:
-        return int(cell.text)
-    except ValueError:
-        if value.is_integer():
-            return int(value)
+    if value.is_integer() and abs(value) < 2**63:
+        return int(value)
     expected = f"a whole number ({column.name})"
     raise DataError(path, f"found {cell.text!r}", expected, line=cell.line, column=cell.column)
-
-
-def _epoch_s(path: Path, cell: Cell, form: str) -> float:
-    try:
-        return datetime.strptime(cell.text, form).replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        raise DataError(
-            path, f"found {cell.text!r}", f"a time like {form}", line=cell.line, column=cell.column
-        ) from None
 
 
 def decoded(path: Path, raw: bytes) -> str:
@@ -175,7 +199,8 @@ def bare_table(path: Path, text: str, names: Sequence[str]) -> Table:
         fields = tuple(row.split())
         if not fields:
             continue
-        _check_width(path, line, fields, names)
+        if len(fields) != len(names):
+            raise _wrong_width(path, line, fields, names)
         lines.append(line)
         cells.append(fields)
     return Table(path, tuple(names), tuple(lines), tuple(cells))
@@ -197,7 +222,8 @@ def headed_table(path: Path, text: str, needed: Iterable[str], delimiter: str = 
             header = tuple(field.strip() for field in fields)
             _check_header(path, header, needed)
             continue
-        _check_width(path, reader.line_num, fields, header)
+        if len(fields) != len(header):
+            raise _wrong_width(path, reader.line_num, fields, header)
         lines.append(reader.line_num)
         cells.append(tuple(fields))
     if not cells:
@@ -211,12 +237,10 @@ def _check_header(path: Path, header: tuple[str, ...], needed: Iterable[str]) ->
             raise DataError(path, f"no column {name!r} among {', '.join(header)[:80]}", "that column", line=1)
 
 
-def _check_width(path: Path, line: int, fields: Sequence[str], names: Sequence[str]) -> None:
-    if len(fields) == len(names):
-        return
+def _wrong_width(path: Path, line: int, fields: Sequence[str], names: Sequence[str]) -> DataError:
     column = min(len(fields), len(names)) + 1
     expected = f"{len(names)} columns" + (f", the next being {names[column - 1]}" if column <= len(names) else "")
-    raise DataError(path, f"{len(fields)} columns", expected, line=line, column=column)
+    return DataError(path, f"{len(fields)} columns", expected, line=line, column=column)
 
 
 def check_increasing(path: Path, table: Table, values: Float64[np.ndarray, " rows"], what: str) -> None:

@@ -51,9 +51,9 @@ def sample_states(
     """`samples` states of the world that agree with the twins, stacked; all live in the model's environment.
 
     Levels (position, SINR, buffer, watch position) are drawn from the forecast's normal distribution, labels (cell,
-    version) taken as known. The video is a popular one of the reported class. The modelled SINR is anchored to the drawn one
-    by an offset, so a what-if starts from measured radio and moves on by the model. Left out: what is preloaded or
-    queued, multicast prefixes (every group starts a new video with the mean buffer of its members).
+    version) taken as known. The video is a popular one of the reported class. The modelled SINR is anchored to the
+    drawn one by an offset, so a what-if starts from measured radio and moves on by the model. Left out: what is
+    preloaded or queued, multicast prefixes (every group starts a new video with the mean buffer of its members).
     """
     users = twins.users.current
     known = users.slot >= 0

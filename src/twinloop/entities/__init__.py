@@ -1,4 +1,6 @@
-"""What every package names: the attribute table, the directory of ids, and the action a network can be asked to take."""
+"""What every package names: the attribute table, the directory of ids, and the action a network can be asked to
+take.
+"""
 
 from twinloop.entities.action import Action
 from twinloop.entities.attributes import (

@@ -1,4 +1,6 @@
-"""Names of entities and the rows they occupy: a row is reused after its entity left, under the next generation number."""
+"""Names of entities and the rows they occupy: a row is reused after its entity left, under the next generation
+number.
+"""
 
 from dataclasses import dataclass, field
 

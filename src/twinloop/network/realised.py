@@ -11,7 +11,9 @@ _LOWEST_EFFICIENCY = 1e-3
 
 
 class RealisedFlows(eqx.Module):
-    """One slot's truth by flow: `need_bps` for one slot of playback in the promised version, at `spectral_efficiency`."""
+    """One slot's truth by flow: `need_bps` for one slot of playback in the promised version, at
+    `spectral_efficiency`.
+    """
 
     active: Bool[Array, " flows"]
     cell: Int[Array, " flows"]

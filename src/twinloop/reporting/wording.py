@@ -40,6 +40,7 @@ METRICS: dict[str, Metric] = {
         Metric("fidelity", "Twin fidelity", "share", 1, "how closely the twin foretold the next report"),
         Metric("mean_age_s", "Age of information", "s", -1, "how old the twin's knowledge was on average"),
         Metric("collected_bits", "Reports collected", "bit", -1, "what the twins cost in reports"),
+        Metric("satisfaction_bound", "Satisfaction, bound", "share", 0, "most that could be given, the future known"),
         Metric(
             "satisfaction_worst_decile", "Satisfaction, worst tenth", "share", 1, "nine of ten users got more than this"
         ),

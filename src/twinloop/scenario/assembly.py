@@ -1,4 +1,6 @@
-"""From a scenario to a loop in its first slot: the network, and twins that know neither its parameters nor its future."""
+"""From a scenario to a loop in its first slot: the network, and twins that know neither its parameters nor its
+future.
+"""
 
 import math
 from dataclasses import replace
@@ -43,7 +45,7 @@ _CYCLES_PER_BIT = 400.0
 _REPORT_J_PER_BIT = 1e-7
 
 
-def build_loop(scenario: Scenario, data: Path | None = None) -> tuple[Loop, LoopState]:
+def build_loop(scenario: Scenario, data: Path | None = None) -> tuple[Loop[SimulatedNetwork], LoopState]:
     """The scenario's loop and its state before the first slot, drawn from the scenario's seed.
 
     Raises ScenarioError or DataError when the scenario needs data that is not there.
@@ -137,8 +139,13 @@ def first_slices(scenario: Scenario) -> SliceTable:
 
 
 def apply_events(
-    scenario: Scenario, loop: Loop, first_slot: int = 0, slots: int = 0, *, before_slot: int | None = None
-) -> Loop:
+    scenario: Scenario,
+    loop: Loop[SimulatedNetwork],
+    first_slot: int = 0,
+    slots: int = 0,
+    *,
+    before_slot: int | None = None,
+) -> Loop[SimulatedNetwork]:
     """The loop with the slices' events of the coming block applied, or with all events before a slot (to resume).
 
     Raises ScenarioError when an event does not fit the slice's state, such as ending one that does not stand.
@@ -167,7 +174,7 @@ def apply_events(
     return with_slices(loop, table)
 
 
-def with_slices(loop: Loop, table: SliceTable) -> Loop:
+def with_slices(loop: Loop[SimulatedNetwork], table: SliceTable) -> Loop[SimulatedNetwork]:
     """The loop with other promises, known to the network, the twins and the judges alike."""
     return eqx.tree_at(
         lambda lp: (
@@ -219,7 +226,7 @@ def _judge(part: JudgePart, model: TwinModel, horizon: int) -> Judge:
     )
 
 
-def _first_state(scenario: Scenario, loop: Loop, watching: Watching) -> LoopState:
+def _first_state(scenario: Scenario, loop: Loop[SimulatedNetwork], watching: Watching) -> LoopState:
     """Before the first slot: equal shares in effect, twins of nobody."""
     params = loop.network.params
     cells, servers = len(scenario.network.cells), len(scenario.network.servers)
@@ -250,7 +257,9 @@ def _first_state(scenario: Scenario, loop: Loop, watching: Watching) -> LoopStat
 
 
 @eqx.filter_jit
-def _begin(loop: Loop, twin: Twins, action: Action, key: PRNGKeyArray) -> tuple[PyTree, Forecast, Plant]:
+def _begin(
+    loop: Loop[SimulatedNetwork], twin: Twins, action: Action, key: PRNGKeyArray
+) -> tuple[PyTree, Forecast, Plant]:
     memory = loop.emulator.init(twin)
     _, forecast = loop.emulator.emulate(memory, twin, jnp.int32(-1))
     return memory, forecast, loop.network.begin(key, action)

@@ -1,4 +1,6 @@
-"""The scenario file, field by field. Every field has a unit in its name, a default where one makes sense, and limits."""
+"""The scenario file, field by field. Every field has a unit in its name, a default where one makes sense, and
+limits.
+"""
 
 from typing import Annotated, Literal, Self
 

@@ -160,8 +160,8 @@ def _real(viewing: Viewing, data: Path, rng: np.random.Generator) -> Watching:
     catalogue = build_catalogue(
         video_class=drawn,
         video_preference=np.arange(viewing.videos) % _TYPES,
-        length_s=[measured[row].length_s for row in drawn],
-        size_class=size_class,
+        length_s=np.array([measured[row].length_s for row in drawn]),
+        size_class=np.array(size_class),
         chunk_bits=chunks,
         version_bps=np.mean([size.version_bps for size in sizes], axis=0),
         popularity=rank**-viewing.zipf,

@@ -1,4 +1,6 @@
-"""Slice specifications, their life cycle, and the invariants of capacity and isolation that every decision must keep."""
+"""Slice specifications, their life cycle, and the invariants of capacity and isolation that every decision must
+keep.
+"""
 
 from twinloop.slicing.invariants import Violations, capacity_and_isolation
 from twinloop.slicing.specification import (

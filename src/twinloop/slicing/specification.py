@@ -50,7 +50,9 @@ def table_from_specs(specs: Sequence[SliceSpec], capacity: int) -> SliceTable:
 
 
 def create_slice(table: SliceTable, row: int, spec: SliceSpec) -> SliceTable:
-    """Table with `spec` active in the free row `row`. Raises ValueError when the row is taken or the floors exceed 1."""
+    """Table with `spec` active in the free row `row`. Raises ValueError when the row is taken or the floors exceed
+    1.
+    """
     if bool(table.active[row]):
         raise ValueError(f"slice row {row} is taken")
     created = SliceTable(

@@ -13,6 +13,7 @@ from twinloop.abstraction import Features
 from twinloop.decision import Proposal
 from twinloop.emulation import Forecast, TwinModel, rollout, sample_states
 from twinloop.entities import Action
+from twinloop.simulator import State
 from twinloop.slicing import SliceTable
 from twinloop.twins import Twins
 from twinloop.validation.approval import Approved
@@ -69,9 +70,9 @@ def validate(
     states = sample_states(k_sample, judge.model, twins, forecast, judge.samples)
     keys = jax.random.split(k_live, judge.samples)
 
-    def value(action_row: Array) -> Float[Array, " samples"]:
-        def live(k: PRNGKeyArray, state: Array) -> Array:
-            served = rollout(k, judge.model, state, action_row, judge.horizon)
+    def value(action: Action) -> Float[Array, " samples"]:
+        def live(k: PRNGKeyArray, state: State) -> Float[Array, ""]:
+            served = rollout(k, judge.model, state, action, judge.horizon)
             users = jnp.maximum(jnp.sum(served.active), 1.0)
             return jnp.sum(served.satisfaction - STALL_WEIGHT * served.stalled_share) / users
 
