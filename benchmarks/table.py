@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison. A cell is a number or free text; `ratio` is how many times better ours is, empty without a peer."""
+    """One comparison of numbers or free text; `ratio` is how many times better ours is, empty without a peer."""
 
     work: str
     ours: float | str

@@ -1,5 +1,6 @@
 """Every test runs with shapes and types checked, strict rank promotion, and warnings as errors."""
 
+import importlib
 import os
 from pathlib import Path
 
@@ -23,3 +24,49 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no public data sets at {folder}; set TWINLOOP_DATA to run this test")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The campus with twelve users, two minutes and cheap what-ifs."""
+    from twinloop import scenario
+
+    campus = scenario.load("campus")
+    judge = campus.twin.judge.model_copy(update={"samples": 2, "slot_horizon": 2, "window_horizon": 3})
+    changes = {
+        "name": "tiny",
+        "duration": 120.0,
+        "window": 60.0,
+        "users": [population.model_copy(update={"count": 4}) for population in campus.users],
+        "twin": campus.twin.model_copy(update={"judge": judge}),
+    }
+    return campus.model_copy(update=changes)
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """Compiled loops by shapes and static fields: every run of the session shares them, since tracing is what costs."""
+    from twinloop.runs import blocks
+
+    made = {}
+
+    def shared(loop, state, key, slots, *, seeds=False):
+        leaves, structure = jax.tree.flatten((loop, state, key))
+        shapes = tuple((leaf.shape, str(leaf.dtype)) if hasattr(leaf, "dtype") else leaf for leaf in leaves)
+        name = (shapes, structure, slots, seeds)
+        if name not in made:
+            made[name] = blocks.compile_loop(loop, state, key, slots, seeds=seeds)
+        return made[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("twinloop.runs.execute", "twinloop.runs.compare"):
+            patch.setattr(importlib.import_module(module), "compile_loop", shared)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny, programs, tmp_path_factory):
+    """One saved run of `tiny` to its end; read it only."""
+    from twinloop import runs
+
+    return runs.run(tiny, out=tmp_path_factory.mktemp("tiny") / "run", command="twinloop run tiny")

@@ -17,7 +17,6 @@ from twinloop.collection import CollectionState, Fidelity, Observations, adapt, 
 from twinloop.decision import (
     AbstractAllocation,
     AbstractReservation,
-    Allocation,
     Proposal,
     Reservation,
     assemble_action,
@@ -137,13 +136,13 @@ def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopStat
 
 
 def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopState, Verdict]:
-    """One slicing decision: reservations compete in the twin over a longer horizon, flows sharing each by need."""
+    """One slicing decision: reservations compete in the twin over a longer horizon, each with the flows that the slot policy would give it."""
     features = loop.abstractor.abstract(state.twin, state.forecast, loop.slices)
     proposals = tuple(
-        Proposal(_shared_by_need(policy.reserve(features, loop.slices), features, loop.slices), jnp.int32(index))
+        Proposal(_allocated(loop, state, policy.reserve(features, loop.slices), features), jnp.int32(index))
         for index, policy in enumerate(loop.reservations)
     )
-    standing = _shared_by_need(state.reservation, features, loop.slices)
+    standing = _allocated(loop, state, state.reservation, features)
     verdict = validate(key, loop.window_judge, state.twin, state.forecast, features, proposals, standing, loop.slices)
     action = verdict.approved.action
     reservation = Reservation(action.slice_bandwidth_hz, action.slice_cycles_per_s, action.slice_cache_bytes)
@@ -168,20 +167,10 @@ def _propose(loop: Loop[Any], state: LoopState, features: Features) -> tuple[tup
     return tuple(proposals), tuple(memories)
 
 
-def _shared_by_need(reservation: Reservation, features: Features, slices: SliceTable) -> Action:
-    """The reservation with every slice's flows sharing it in proportion to what they need: judged on slicing alone."""
-
-    def share(need: Array, pool: Array, reserved: Array) -> Array:
-        rows = reserved.shape[1]
-        at = pool * rows + features.flow_slice
-        asked = jax.ops.segment_sum(need, at, reserved.size)[at]
-        return need / jnp.maximum(asked, 1e-9) * reserved.reshape(-1)[at]
-
-    need = jnp.where(features.flow_active, features.need_bps, 0.0)
-    server = features.cell_server[features.flow_cell]
-    bandwidth = share(need / features.spectral_efficiency, features.flow_cell, reservation.bandwidth_hz)
-    cycles = share(need * features.cycles_per_bit, server, reservation.cycles_per_s)
-    return assemble_action(reservation, Allocation(bandwidth, cycles), slices)
+def _allocated(loop: Loop[Any], state: LoopState, reservation: Reservation, features: Features) -> Action:
+    """The reservation with the flows that the first slot policy would give it: judged as it would be used."""
+    allocation, _ = loop.allocations[0].allocate(features, reservation, state.allocations[0])
+    return assemble_action(reservation, allocation, loop.slices)
 
 
 def _trace(

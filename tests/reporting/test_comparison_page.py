@@ -21,6 +21,14 @@ def test_who_won_by_how_much_and_how_far_from_the_bound(compared):
     assert f"Load factor {np.mean(content['load_factor']):.2f}" in compared.words
 
 
+def test_means_carry_their_half_interval_in_a_unit_of_its_own(compared):
+    values = np.array(
+        json.loads((compared.directory / "compare.json").read_text())["policies"]["convex+utility"]["mean_rate_bps"]
+    )
+    half = stats.t.ppf(0.975, 4) * stats.sem(values)
+    assert f"{values.mean() / 1e6:.2f} Mbit/s ± {half / 1e3:.0f} kbit/s" in compared.words
+
+
 def test_controls_stand_in_their_own_table_with_what_they_show(compared):
     for control in ("shuffled", "frozen"):
         assert f"{control} 7" in compared.words
@@ -35,6 +43,7 @@ def test_all_differences_have_a_verdict(compared):
 def test_one_seed_gives_no_interval_and_no_verdict(tmp_path):
     page = write_comparison(write_compare(tmp_path, seeds=1, controls=False)).read_text(encoding="utf-8")
     assert "One seed gives no interval" in page and "no verdict" in page
+    assert "no difference is shown" not in page
     assert "utility is better" not in page and 'id="controls"' not in page and "nan" not in page
 
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 
 from twinloop.entities import Action
 from twinloop.simulator import (
@@ -162,3 +163,8 @@ def fair_action(params: Params) -> Action:
         flow_bandwidth_hz=jnp.full(flows, 1e9),
         flow_cycles_per_s=jnp.full(flows, 1e12),
     )
+
+
+def strong(tree: PyTree) -> PyTree:
+    """The same arrays without JAX's weak types, which would make a compiled function compile again."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), tree)

@@ -1,5 +1,7 @@
 from dataclasses import replace
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,8 +9,12 @@ from networks import fair_action, network, no_overhead
 
 from twinloop.entities import Action
 from twinloop.simulator import Edge, Overhead, Params
-from twinloop.simulator.edge import Flows, deliver, limits, report_bandwidth_hz, transcode, usage
+from twinloop.simulator import edge as edges
+from twinloop.simulator.edge import Flows, report_bandwidth_hz, transcode
 
+deliver, limits, usage = (
+    jax.jit(partial(function, slot_s=1.0)) for function in (edges.deliver, edges.limits, edges.usage)
+)
 EDGE = Edge(jnp.float32(400.0), jnp.float32(1e-6))
 
 
@@ -30,13 +36,13 @@ def flows(cell: list[int], in_slice: list[int], want_bits: float = 1e9, before: 
 def reserved(params: Params, action: Action, overhead: Overhead | None = None, report_hz: float = 0.0):
     cells = params.topology.cell_power_dbm.shape[0]
     spent = overhead if overhead is not None else no_overhead(params)
-    return limits(params.topology, action.slice_active, action, spent, jnp.full(cells, report_hz), 1.0)
+    return limits(params.topology, action.slice_active, action, spent, jnp.full(cells, report_hz))
 
 
 def test_a_flow_never_gets_more_than_it_asks_or_its_slice_has():
     params = network(4, 2)
     action = replace(fair_action(params), flow_bandwidth_hz=jnp.array([1e6, 9e6, 1e6, 1e6]))
-    got = deliver(params.topology, EDGE, action, flows([0, 0, 0, 1], [0, 0, 1, 1]), reserved(params, action), 1.0)
+    got = deliver(params.topology, EDGE, action, flows([0, 0, 0, 1], [0, 0, 1, 1]), reserved(params, action))
     np.testing.assert_allclose(got.bandwidth_hz, [0.5e6, 4.5e6, 1e6, 1e6], rtol=1e-5)
     np.testing.assert_allclose(got.bits, 2 * got.bandwidth_hz, rtol=1e-6)
 
@@ -47,7 +53,7 @@ def test_a_flooded_slice_does_not_lower_another():
     flood = replace(calm, flow_bandwidth_hz=jnp.array([2e6, 1e6, 1e9, 1e9]))
     cell, in_slice = [0, 0, 0, 0], [0, 0, 1, 1]
     before, after = (
-        deliver(params.topology, EDGE, action, flows(cell, in_slice), reserved(params, action), 1.0)
+        deliver(params.topology, EDGE, action, flows(cell, in_slice), reserved(params, action))
         for action in (calm, flood)
     )
     np.testing.assert_array_equal(before.bandwidth_hz[:2], after.bandwidth_hz[:2])
@@ -60,7 +66,7 @@ def test_a_narrow_backhaul_keeps_slices_apart_and_lends_what_is_unused():
     narrow = replace(params.topology, link_capacity_bps=jnp.array([4e6]))
     params = replace(params, topology=narrow)
     action = replace(fair_action(params), flow_bandwidth_hz=jnp.array([0.5e6, 0.0, 2.5e6, 2.5e6]))
-    got = deliver(narrow, EDGE, action, flows([0] * 4, [0, 0, 1, 1]), reserved(params, action), 1.0)
+    got = deliver(narrow, EDGE, action, flows([0] * 4, [0, 0, 1, 1]), reserved(params, action))
     np.testing.assert_allclose(got.bits, [1e6, 0.0, 1.5e6, 1.5e6], rtol=1e-5)
 
 
@@ -68,7 +74,7 @@ def test_a_narrow_backhaul_keeps_slices_apart_and_lends_what_is_unused():
 def test_a_senseless_wish_is_no_wish(value: float):
     params = network(2, 1)
     action = replace(fair_action(params), flow_bandwidth_hz=jnp.array([value, 1e6]))
-    got = deliver(params.topology, EDGE, action, flows([0, 0], [0, 0]), reserved(params, action), 1.0)
+    got = deliver(params.topology, EDGE, action, flows([0, 0], [0, 0]), reserved(params, action))
     np.testing.assert_allclose(got.bandwidth_hz, [0.0, 1e6])
 
 
@@ -100,7 +106,7 @@ def test_what_twins_use_is_taken_from_the_same_bandwidth_and_cycles():
 def test_cells_of_one_server_share_its_cycles():
     params = network(4, 2)
     action = replace(fair_action(params), flow_cycles_per_s=jnp.array([4e9, 4e9, 2e9, 2e9]))
-    got = deliver(params.topology, EDGE, action, flows([0, 0, 1, 1], [0, 1, 0, 1]), reserved(params, action), 1.0)
+    got = deliver(params.topology, EDGE, action, flows([0, 0, 1, 1], [0, 1, 0, 1]), reserved(params, action))
     np.testing.assert_allclose(got.cycles_per_s, np.array([4, 4, 2, 2]) * 5e9 / 6, rtol=1e-5)
 
 
@@ -108,7 +114,7 @@ def test_only_what_the_slices_cache_lacks_is_transcoded():
     params = network(2, 1)
     action = replace(fair_action(params), slice_cache_bytes=jnp.array([[1e8, 3e8]]))
     asked = flows([0, 0], [0, 1], want_bits=1e6, before=2e8)
-    got = deliver(params.topology, EDGE, action, asked, reserved(params, action), 1.0)
+    got = deliver(params.topology, EDGE, action, asked, reserved(params, action))
     np.testing.assert_allclose(got.bits, [1e6, 1e6])
     np.testing.assert_allclose(got.transcoded_bits, [1e6, 0.0])
 
@@ -133,12 +139,12 @@ def test_delay_holds_propagation_packet_handover_and_wait():
     action = replace(fair_action(params), flow_cycles_per_s=jnp.array([400e3, 0.0]))
     asked = replace(flows([0, 0], [0, 1], want_bits=1e6), airtime_s=jnp.array([0.95, 1.0]))
     asked = replace(asked, cached_bytes_before=jnp.array([1e12, 0.0]))
-    got = deliver(params.topology, EDGE, action, asked, reserved(params, action), 1.0)
+    got = deliver(params.topology, EDGE, action, asked, reserved(params, action))
     path = 1e-5 + 2e-3
     waiting = (1e6 - 1e3) / 1e3
     assert float(got.delay_s[0]) == 10.0 < waiting
     assert float(got.delay_s[1]) == pytest.approx(path + 12e3 / 10e6, rel=1e-4)
-    idle = deliver(params.topology, EDGE, action, replace(asked, want_bits=jnp.zeros(2)), reserved(params, action), 1.0)
+    idle = deliver(params.topology, EDGE, action, replace(asked, want_bits=jnp.zeros(2)), reserved(params, action))
     assert float(idle.delay_s[0]) == pytest.approx(path + 0.05 + 12e3 / (5e6 * 2 * 0.95), rel=1e-3)
 
 
@@ -149,8 +155,8 @@ def test_power_and_load_follow_their_formulas():
     action = replace(fair_action(params), flow_bandwidth_hz=jnp.array([3e6, 1e6]))
     limit = reserved(params, action, overhead, report_hz=0.5e6)
     asked = flows([0, 0], [0, 1], before=1e12)
-    got = deliver(topology, EDGE, action, asked, limit, 1.0)
-    seen = usage(topology, EDGE, overhead, asked, got, limit, 1.0)
+    got = deliver(topology, EDGE, action, asked, limit)
+    seen = usage(topology, EDGE, overhead, asked, got, limit)
     load = (4e6 + 0.5e6) / 10e6
     assert float(seen.load[0]) == pytest.approx(load, rel=1e-4)
     assert float(seen.cell_power_w[0]) == pytest.approx(100 + load * 10 / 0.3, rel=1e-4)

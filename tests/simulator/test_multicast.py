@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from networks import fair_action, mobility, network, no_overhead, player, viewers
 
-from twinloop.simulator import MulticastState, PlaybackState, default_catalogue, init, step
+from twinloop.simulator import MulticastState, Params, PlaybackState, State, default_catalogue, init, step
 from twinloop.simulator.multicast import RING, advance, bearers, enter, heard, init_multicast, send, upcoming
 from twinloop.simulator.playback import Arrival, init_playback
 
@@ -134,23 +134,23 @@ def test_members_hear_the_bearer_and_those_behind_keep_it_for_later():
     assert got.next_bits.tolist() == [1e6, 3e6, 0.0]
 
 
+@jax.jit
+def run(key: jax.Array, params: Params, action: Action):
+    environment, state = init(key, params)
+
+    def body(state: State, key: jax.Array):
+        return step(key, params, environment, state, action, no_overhead(params))
+
+    return jax.lax.scan(body, state, jax.random.split(key, 90))
+
+
 @pytest.mark.parametrize("hazard", [0.0, 0.15])
 def test_one_bearer_feeds_a_whole_group(hazard: float):
     params = network(6, 1, groups=1, catalogue=CATALOGUE, people=viewers(6, hazard=hazard))
     params = replace(params, user_group=jnp.zeros(6, jnp.int32), player=player(8.0, 2.0), mobility=mobility(6, 0.1))
     action = fair_action(params)
     action = replace(action, flow_bandwidth_hz=action.flow_bandwidth_hz.at[:6].set(0.0))
-
-    @jax.jit
-    def run(key: jax.Array):
-        environment, state = init(key, params)
-
-        def body(state, key: jax.Array):
-            return step(key, params, environment, state, action, no_overhead(params))
-
-        return jax.lax.scan(body, state, jax.random.split(key, 90))
-
-    state, seen = run(jax.random.key(2))
+    state, seen = run(jax.random.key(2), params, action)
     assert float(jnp.max(jnp.abs(seen.flow_bits[:, :6]))) == 0.0
     np.testing.assert_allclose(seen.delivered_bits, np.repeat(seen.flow_bits[:, 6:], 6, axis=1))
     assert float(jnp.mean(seen.delivered_bits[20:] >= 0.5 * seen.needed_bits[20:])) > 0.8

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import fair_action, network, no_overhead, viewers
+from networks import fair_action, network, no_overhead, strong, viewers
 
 from twinloop.entities import Action
 from twinloop.simulator import Environment, Overhead, Params, RadioTrace, State, init, step
@@ -61,8 +61,12 @@ def wild_run(key: jax.Array, params: Params):
     return jax.lax.scan(body, state, jax.random.split(k_run, SLOTS))
 
 
-@jax.jit
 def run(key: jax.Array, params: Params, action: Action, overhead: Overhead):
+    return compiled_run(key, *strong((params, action, overhead)))
+
+
+@jax.jit
+def compiled_run(key: jax.Array, params: Params, action: Action, overhead: Overhead):
     environment, state = init(jax.random.key(0), params)
 
     def body(state: State, key: jax.Array):

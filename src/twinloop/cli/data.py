@@ -24,9 +24,10 @@ def list_sets(
     cite: Annotated[bool, typer.Option("--cite", help="Show citations and file layout as well.")] = False,
 ) -> None:
     """List the public data sets that twinloop reads, with licence and source."""
-    table = Table("name", "what it is", "licence", "get", "source", box=None, pad_edge=False)
+    table = Table("name", "what it is", "licence", "get", box=None, pad_edge=False)
+    table.add_column("source", overflow="fold")
     for data_set in CATALOGUE:
-        way = "twinloop data get" if data_set.files else "by hand"
+        way = "data get" if data_set.files else "by hand"
         table.add_row(data_set.name, data_set.title, data_set.licence, way, data_set.source)
     console = Console()
     console.print(table)

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-_DENSE_SUMS = 1 << 15
 _MOST_STEPS = 60
 _OVERFULL = 1e-6
 
@@ -52,16 +51,12 @@ class _End(NamedTuple):
 
 
 def pool_sum(value: Float[Array, " items"], pool: Int[Array, " items"], count: int) -> Float[Array, " pools"]:
-    """Sum of `value` over the items of every pool; a matrix product where that is small, a scatter where it is not."""
-    if value.shape[0] * count <= _DENSE_SUMS:
-        return (pool[None, :] == jnp.arange(count)[:, None]).astype(value.dtype) @ value
+    """Sum of `value` over the items of every pool."""
     return jax.ops.segment_sum(value, pool, count)
 
 
 def pool_max(value: Float[Array, " items"], pool: Int[Array, " items"], count: int) -> Float[Array, " pools"]:
     """Largest `value` among the items of every pool, 0 for a pool without items; values are not negative."""
-    if value.shape[0] * count <= _DENSE_SUMS:
-        return jnp.max(jnp.where(pool[None, :] == jnp.arange(count)[:, None], value[None, :], 0.0), axis=1, initial=0.0)
     return jnp.maximum(jax.ops.segment_max(value, pool, count), 0.0)
 
 
@@ -75,9 +70,10 @@ def clear(respond: Respond, resources: tuple[Resource, ...], tolerance: float = 
     dual optimum.
 
     A pool that is not full at price 0 stays there. Otherwise its price is bracketed between 0 and `ceiling` in y =
-    ln(1 + price / scale), by secants of ln use and halvings in turn, until (the use above capacity at one end) x (the
-    price width) is below `tolerance` of price x capacity, which bounds the loss of objective; the levels are then the
-    mix of both ends that just fills the pool: feasible by concavity, also where levels jump at a price.
+    ln(1 + price / scale), by secants of ln use, doubled secants and halvings in turn, until (the use above capacity
+    at one end) x (the price width) is below `tolerance` of price x capacity, which bounds the loss of objective; the
+    levels are then the mix of both ends that just fills the pool: feasible by concavity, also where levels jump at a
+    price.
 
     Left out: pools that overlap without nesting.
     """
@@ -130,12 +126,14 @@ def _settled(low: _End, high: _End, resource: Resource, tolerance: float) -> Boo
 
 
 def _next_position(step: Int[Array, ""], low: _End, high: _End, resource: Resource) -> Float[Array, " pools"]:
-    """Price 0, then the ceiling, then secants and halvings in turn."""
+    """Price 0, then the ceiling, then in turn a secant, twice the secant's step, and half of the bracket."""
     capacity = jnp.maximum(resource.capacity, 1e-30)
     above = jnp.log(jnp.maximum(low.use, 1e-30) / capacity)
     below = jnp.log(jnp.maximum(high.use, 1e-6 * low.use + 1e-30) / capacity)
-    part = jnp.clip(above / jnp.maximum(above - below, 1e-12), 0.01, 0.99)
-    inside = low.position + (high.position - low.position) * jnp.where(step % 2 == 0, part, 0.5)
+    secant = jnp.clip(above / jnp.maximum(above - below, 1e-12), 1e-3, 1.0 - 1e-3)
+    beyond = jnp.where(secant < 0.5, jnp.minimum(2.0 * secant, 0.5), jnp.maximum(2.0 * secant - 1.0, 0.5))
+    part = jnp.where(step % 3 == 2, secant, jnp.where(step % 3 == 0, beyond, 0.5))
+    inside = low.position + (high.position - low.position) * part
     overfull = low.use > resource.capacity * (1.0 + _OVERFULL)
     top = jnp.where(overfull, jnp.log1p(resource.ceiling / resource.scale), 0.0)
     return jnp.where(step < 2, jnp.where(step == 0, 0.0, top), inside)

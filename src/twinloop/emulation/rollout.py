@@ -101,9 +101,8 @@ def _state(model: TwinModel, twins: Twins, value: Float[Array, "users attributes
     )
     serving = label("serving_cell", params.topology.cell_server.shape[0] - 1)
     load = jnp.clip(twins.cells.current.value[:, 0], 0.0, 1.0)
-    gains = link_gains(
-        params.topology, params.radio, model.environment.maps, position, cell_positions(params.topology, jnp.float32(0.0))
-    )
+    cell_m = cell_positions(params.topology, jnp.float32(0.0))
+    gains = link_gains(params.topology, params.radio, model.environment.maps, position, cell_m)
     modelled, _ = sinr_and_rate(params.topology, params.radio, gains, serving, load, jnp.zeros(position.shape[0]))
     video = _video_of_class(params, label("video_class", params.viewers.hazard.shape[0] - 1), blank.playback.video)
     buffer = jnp.clip(of("buffer_s"), 0.0, params.player.buffer_cap_s)

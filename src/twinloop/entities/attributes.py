@@ -45,7 +45,7 @@ USER_ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("watch_s", "s", 0.0, 600.0, bits=10),
     Attribute("video_class", "1", 0.0, 65_535.0, bits=16, kind="label", method="on_change", kpm="CMCD cid"),
     Attribute("swipes", "1", 0.0, 65_535.0, bits=16, kind="count", method="on_change"),
-    Attribute("last_watch_s", "s", 0.0, 600.0, bits=10, method="on_change"),
+    Attribute("last_watch_s", "s", 0.0, 600.0, bits=16, method="on_change"),
     Attribute("last_class", "1", 0.0, 65_535.0, bits=16, kind="label", method="on_change"),
     Attribute("transcode_share", "1", 0.0, 1.0, bits=4, period_s=4.0),
 )

@@ -63,7 +63,7 @@ def story(comparison: Comparison) -> str:
     surely = [d for d in found if d.side > 0]
     if surely:
         told.append("That is " + "; ".join(f"{difference_text(d)} over {readable(d.b)}" for d in surely) + ".")
-    unsure = [readable(d.b) for d in found if not d.clear]
+    unsure = [readable(d.b) for d in found if not d.clear and np.isfinite(d.low)]
     if unsure:
         told.append(f"Against {' and '.join(unsure)} no difference is shown.")
     bound = comparison.bound.get(_LEAD_METRIC)
@@ -109,7 +109,9 @@ def _tiles(comparison: Comparison) -> list[Tile]:
         )
     if np.isfinite(comparison.load_factor).any():
         load = comparison.load_factor[np.isfinite(comparison.load_factor)]
-        spread = f"{plain(float(load.min()))} to {plain(float(load.max()))} over seeds; demand over capacity"
+        spread = "demand over capacity"
+        if len(load) > 1:
+            spread += f"; {plain(float(load.min()))} to {plain(float(load.max()))} over seeds"
         tiles.append(Tile("Load factor", plain(float(load.mean())), spread, True))
     return tiles
 
@@ -175,8 +177,9 @@ def _with_half(name: str, values: Values | None) -> str:
         return NO_NUMBER
     found = interval(values)
     text = shown(name, found.mean)
-    half = found.high - found.mean
-    return f"{text} ± {difference(name, half).lstrip('+').split()[0]}" if np.isfinite(half) else text
+    half = difference(name, found.high - found.mean).lstrip("+")
+    same_unit = half.split()[1:] == text.split()[1:] or metric(name).kind == "share"
+    return f"{text} ± {half.split()[0] if same_unit else half}" if np.isfinite(found.high) else text
 
 
 def _control_section(comparison: Comparison) -> Section:

@@ -1,5 +1,6 @@
 """How people move: prescribed paths, truncated Levy flights, random waypoints and recorded walks."""
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 import equinox as eqx
@@ -264,15 +265,8 @@ def _follow(
     place, leg = _along_path(mobility, progress)
     passed = leg != _along_path(mobility, state.progress_m)[1]
     cruise = jnp.where(passed, _between(mobility.speed_low_mps, mobility.speed_high_mps, draw[0]), state.cruise_mps)
-    return KinematicState(
-        _reflect(place, area_m)[0],
-        state.cruise_mps,
-        state.velocity_mps,
-        state.travel_s,
-        state.pause_s,
-        progress,
-        cruise,
-    )
+    place = _reflect(place, area_m)[0]
+    return replace(state, position_m=place, speed_mps=state.cruise_mps, progress_m=progress, cruise_mps=cruise)
 
 
 def _recorded_place(mobility: Mobility, time_s: Float[Array, " users"]) -> Float[Array, "users 2"]:
@@ -298,5 +292,4 @@ def _replay(
     distance = jnp.sqrt(way[:, 0] ** 2 + way[:, 1] ** 2)
     walked = jnp.minimum(distance, mobility.speed_high_mps * slot_s)
     position = state.position_m + way * (walked / jnp.maximum(distance, 1e-6))[:, None]
-    rest = (state.velocity_mps, state.travel_s, state.pause_s, state.progress_m, state.cruise_mps)
-    return KinematicState(position, walked / slot_s, *rest)
+    return replace(state, position_m=position, speed_mps=walked / slot_s)

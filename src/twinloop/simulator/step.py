@@ -1,6 +1,8 @@
 """The simulated network as `init` and `step`: people move, links change, videos play, flows are served."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -20,6 +22,11 @@ from twinloop.simulator.radio import Radio, RadioState, associate, init_radio, l
 from twinloop.simulator.shadowing import Maps, draw_maps, link_gains
 from twinloop.simulator.topology import Topology, cell_positions
 from twinloop.slicing import SliceTable
+
+
+_BLOCK = 16_384
+_Rows = TypeVar("_Rows")
+_Result = TypeVar("_Result")
 
 
 class RadioTrace(eqx.Module):
@@ -193,16 +200,36 @@ def _link(key: PRNGKeyArray, params: Params, environment: Environment, state: St
     topology, radio = params.topology, params.radio
     kinematics = move(key, params.mobility, topology.area_m, state.kinematics, params.slot_s, state.time_slot)
     cell_m = cell_positions(topology, state.time_slot * params.slot_s)
-    rsrp = link_gains(topology, radio, environment.maps, kinematics.position_m, cell_m)
-    radio_state, handed_over = associate(radio, state.radio, rsrp, params.slot_s)
-    serving, offset_db = radio_state.serving, radio_state.sinr_offset_db
-    state = replace(state, kinematics=kinematics, radio=radio_state)
+
+    def measured(people: tuple[Float[Array, "users 2"], RadioState]) -> tuple[Link, RadioState]:
+        rsrp = link_gains(topology, radio, environment.maps, people[0], cell_m)
+        radio_state, handed_over = associate(radio, people[1], rsrp, params.slot_s)
+        serving, offset_db = radio_state.serving, radio_state.sinr_offset_db
+        sinr_db, efficiency = sinr_and_rate(topology, radio, rsrp, serving, state.cell_load, offset_db)
+        serving_dbm = jnp.take_along_axis(rsrp, serving[:, None], axis=1)[:, 0]
+        return Link(serving_dbm, sinr_db, efficiency, handed_over), radio_state
+
+    link, radio_state = _by_block(measured, (kinematics.position_m, state.radio))
     trace = params.radio_trace
     if trace is not None:
         at = (trace.user_trace, (trace.start + state.time_slot) % trace.sinr_db.shape[1])
-        return Link(trace.rsrp_dbm[at], trace.sinr_db[at], trace.spectral_efficiency[at], handed_over), state
-    sinr_db, efficiency = sinr_and_rate(topology, radio, rsrp, serving, state.cell_load, offset_db)
-    return Link(jnp.take_along_axis(rsrp, serving[:, None], axis=1)[:, 0], sinr_db, efficiency, handed_over), state
+        link = Link(trace.rsrp_dbm[at], trace.sinr_db[at], trace.spectral_efficiency[at], link.handed_over)
+    return link, replace(state, kinematics=kinematics, radio=radio_state)
+
+
+def _by_block(function: Callable[[_Rows], _Result], rows: _Rows) -> _Result:
+    """`function` of all rows, in blocks whose [users, cells] arrays stay in the processor's cache."""
+    users = jax.tree.leaves(rows)[0].shape[0]
+    blocks = users // _BLOCK
+    if blocks < 2:
+        return function(rows)
+    inside = blocks * _BLOCK
+    whole = jax.tree.map(lambda leaf: leaf[:inside].reshape(blocks, _BLOCK, *leaf.shape[1:]), rows)
+    result = jax.tree.map(lambda leaf: leaf.reshape(inside, *leaf.shape[2:]), jax.lax.map(function, whole))
+    if inside == users:
+        return result
+    rest = function(jax.tree.map(lambda leaf: leaf[inside:], rows))
+    return jax.tree.map(lambda first, last: jnp.concatenate([first, last]), result, rest)
 
 
 def _watch(

@@ -21,7 +21,7 @@ class ProportionalFair(AbstractAllocation):
     not looked at.
     """
 
-    horizon_slots: float = eqx.field(static=True, default=4.0)
+    horizon_slots: float = eqx.field(static=True, default=2.0)
     hand_out: bool = eqx.field(static=True, default=True)
 
     def allocate(

@@ -64,7 +64,7 @@ def maximise(
     weight: Float[Array, " flows"],
     low: Float[Array, " flows"],
     high: Float[Array, " flows"],
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-5,
 ) -> Solution:
     """Rates maximising sum weight U(r) within the pools and low <= r <= high (rates in Mbit/s).
 

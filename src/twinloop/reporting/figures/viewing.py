@@ -99,8 +99,9 @@ def plot_retention(run: Run) -> Figure:
         axis.fill_between(second[mine], data[mine], simulated[mine], color=VERMILLION, alpha=0.15, linewidth=0)
         axis.set_title(_title(str(name[mine[0]]), int(views[row])))
         axis.set_ylim(0, 1.03)
-    for axis in axes[-1]:
+    for axis in [axis for axis in axes.flat if axis.get_visible()][-columns:]:
         axis.set_xlabel("time into the video (s)")
+        axis.tick_params(labelbottom=True)
     for axis in axes[:, 0]:
         axis.set_ylabel("still watching (share)")
     legend_below(figure, axes.flat[0])

@@ -99,7 +99,7 @@ def judged_row(
     quantity: str,
     name: str,
     role: str,
-    unseen: Sequence[Float64[np.ndarray, " n"]],
+    unseen: Sequence[Float64[np.ndarray, "_"]],
     generated: Float64[np.ndarray, " m"],
     seed: int,
 ) -> Row:

@@ -33,6 +33,7 @@ _CAMPUS_M = (1100.0, 1500.0)
 _SHOWN = 12
 
 Tracks = Float64[np.ndarray, "walkers samples 2"]
+Samples = dict[str, dict[str, Float64[np.ndarray, "_"]]]
 
 
 def evaluate_mobility(data: Path, seed: int = 0) -> Judgement:
@@ -138,13 +139,13 @@ def _values(flights: Flights, quantity: str) -> Float64[np.ndarray, " n"]:
 
 def _rows(
     measured: list[Flights], fitted: list[Walk], tracks: dict[str, Tracks], seed: int
-) -> tuple[tuple[Row, ...], dict[str, dict[str, Float64[np.ndarray, " n"]]]]:
+) -> tuple[tuple[Row, ...], Samples]:
     """Rows of the table, and the samples behind them by quantity and name."""
     generated = {name: [extract_flights(track, _SAMPLE_S) for track in every] for name, every in tracks.items()}
     generated["walks of the fit"] = [extract_flights(walk.position_m, walk.step_s) for walk in fitted]
     roles = {"Levy flights": "generator", "walks of the fit": "reference"}
     rows: list[Row] = []
-    samples: dict[str, dict[str, Float64[np.ndarray, " n"]]] = {}
+    samples: Samples = {}
     for quantity in (FLIGHTS, DURATIONS, PAUSES):
         unseen = [_values(flights, quantity) for flights in measured]
         samples[quantity] = {"unseen walks": np.concatenate(unseen)}
@@ -157,7 +158,7 @@ def _rows(
     return tuple(rows), samples
 
 
-def _draw_distributions(samples: dict[str, dict[str, Float64[np.ndarray, " n"]]]):
+def _draw_distributions(samples: Samples):
     labels = {FLIGHTS: "flight length (m)", DURATIONS: "flight duration (s)", PAUSES: "time between flights (s)"}
     panels = [
         Panel(

@@ -79,7 +79,11 @@ def _generators(
     chance = figures.type_given_length(length_s)
     kind = np.stack([draw.choice(len(row), size=_VIEWERS_PER_VIDEO, p=row) for row in chance])
     any_kind = np.zeros_like(kind)
-    typed = [[figures.hazard(index, length) for index in range(len(figures.types))] for length in length_s]
+    of_length = {
+        length: [figures.hazard(index, length) for index in range(len(figures.types))]
+        for length in set(length_s.tolist())
+    }
+    typed = [of_length[length] for length in length_s.tolist()]
     seconds = _hazard_in_seconds(fitted)
     pooled = [[np.resize(seconds, int(np.ceil(length)))] for length in length_s]
     poisson = [[np.full(int(np.ceil(length)), _constant_hazard(fitted))] for length in length_s]
@@ -92,7 +96,7 @@ def _generators(
 
 
 def watch(
-    hazard: list[list[Float64[np.ndarray, " seconds"]]],
+    hazard: list[list[Float64[np.ndarray, "_"]]],
     kind: Int64[np.ndarray, "videos viewers"],
     length_s: Float64[np.ndarray, " videos"],
     spread: float,
@@ -164,7 +168,7 @@ def _constant_hazard(videos: list[LeaveDistribution]) -> float:
 
 
 def _rows(
-    measured: list[Float64[np.ndarray, " viewers"]],
+    measured: list[Float64[np.ndarray, "_"]],
     generated: dict[str, Ratios],
     fitted: list[LeaveDistribution],
     seed: int,
@@ -184,7 +188,7 @@ def _rows(
 
 def _draw_ratios(
     length_s: Float64[np.ndarray, " videos"],
-    measured: list[Float64[np.ndarray, " viewers"]],
+    measured: list[Float64[np.ndarray, "_"]],
     generated: dict[str, Ratios],
 ):
     panels: list[Panel] = []

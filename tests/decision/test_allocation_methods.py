@@ -163,7 +163,7 @@ def test_proportional_fair_evens_out_averages_over_slots():
     average = np.asarray(features.average_rate_bps)
     for _ in range(80):
         here = eqx.tree_at(lambda f: f.average_rate_bps, features, jnp.asarray(average))
-        average = 0.75 * average + 0.25 * np.asarray(step(here)) * [0.5, 1.0, 3.0]
+        average = 0.5 * average + 0.5 * np.asarray(step(here)) * [0.5, 1.0, 3.0]
     assert average == pytest.approx(np.array([0.5, 1.0, 3.0]) * 1e6 / 3, rel=0.02)
 
 
