@@ -103,9 +103,34 @@ def test_flights_have_pareto_lengths_even_directions_and_their_own_speed_law() -
 def test_a_larger_exponent_makes_flights_shorter() -> None:
     medians = []
     for exponent in (0.8, 1.6):
-        state = legs(mobility(4000, flight_exponent=jnp.float32(exponent)), 4000)
+        state = legs(mobility(4000, flight_exponent=jnp.array([exponent])), 4000)
         medians.append(np.median(np.linalg.norm(state.velocity_mps, axis=1) * np.asarray(state.travel_s)))
     assert medians[0] > 1.3 * medians[1]
+
+
+def test_a_mixture_of_flights_has_the_distribution_of_its_parts_and_a_spread_of_durations() -> None:
+    users = 20_000
+    parts = {
+        "flight_weight": jnp.array([0.75, 0.25]),
+        "flight_exponent": jnp.array([1.2, -0.5]),
+        "flight_low_m": jnp.array([5.0, 100.0]),
+        "flight_high_m": jnp.array([50.0, 400.0]),
+        "time_spread": jnp.float32(0.5),
+    }
+    wide = mobility(users, speed_low_mps=jnp.full(users, 1e-3), speed_high_mps=jnp.full(users, 1e4), **parts)
+    state = legs(wide, users)
+    speed = np.linalg.norm(state.velocity_mps, axis=1)
+    length = speed * (np.asarray(state.travel_s) + 1e-3)
+
+    def share(x: np.ndarray) -> np.ndarray:
+        low = np.clip(x, 5.0, 50.0)
+        high = np.clip(x, 100.0, 400.0)
+        first = (1 - (5 / low) ** 1.2) / (1 - (5 / 50) ** 1.2)
+        return 0.75 * first + 0.25 * (1 - (100 / high) ** -0.5) / (1 - (100 / 400) ** -0.5)
+
+    assert kstest(length, share).statistic < 0.015
+    residual = np.log(length / speed / (1.4 * length**0.65))
+    assert abs(residual.std() - 0.5) < 0.02 and abs(residual.mean()) < 0.02
 
 
 def test_flights_pause_between_legs() -> None:

@@ -2,7 +2,7 @@
 limits.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -57,7 +57,7 @@ class Cell(Part):
     link: Link = Link()
 
     @model_validator(mode="after")
-    def _placed(self) -> Self:
+    def _placed(self) -> "Cell":
         if self.kind == "mobile" and (self.path_m is None or len(self.path_m) < 2 or self.speed_mps == 0):
             raise ValueError(f"mobile cell {self.name!r} needs path_m with at least two points and speed_mps above 0")
         if self.kind != "mobile" and self.position_m is None:
@@ -100,7 +100,7 @@ class Network(Part):
     radio: RadioPart = RadioPart()
 
     @model_validator(mode="after")
-    def _connected(self) -> Self:
+    def _connected(self) -> "Network":
         names = [server.name for server in self.servers]
         for cell in self.cells:
             if cell.server not in names:
@@ -133,7 +133,7 @@ class Population(Part):
     groups: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _ordered(self) -> "Population":
         if self.speed_kmh[0] > self.speed_kmh[1]:
             raise ValueError(f"speed_kmh {list(self.speed_kmh)} must be [lowest, highest]")
         return self
@@ -282,7 +282,7 @@ class Scenario(Part):
         return sum(population.count for population in self.users)
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> "Scenario":
         names = [entry.name for entry in self.slices]
         if len(set(names)) < len(names):
             raise ValueError(f"two slices have one name: {', '.join(names)}")

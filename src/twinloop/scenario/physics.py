@@ -1,5 +1,6 @@
 """From a scenario to the simulator's parameters of cells, servers, air interface and movement."""
 
+from dataclasses import astuple
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
@@ -79,21 +80,28 @@ def build_mobility(scenario: Scenario, rng: np.random.Generator, walks: tuple[ND
     table, length = _walk_table(walks, scenario.area_m)
     walk = rng.integers(len(length), size=users)
     paths = scenario.mobility.paths_m or [[(0.0, 0.0)]]
-    exponent = scenario.mobility.levy_exponent or figures.flight_exponent
+    flight, pause = (
+        np.array([astuple(part) for part in parts]) for parts in (figures.flight_parts, figures.pause_parts)
+    )
+    if scenario.mobility.levy_exponent:
+        flight = np.array([[1.0, scenario.mobility.levy_exponent, figures.flight_low_m, figures.flight_high_m]])
     return Mobility(
         models=models,
         user_model=jnp.asarray(np.repeat([models.index(p.mobility) for p in populations], counts), jnp.int32),
         speed_low_mps=jnp.asarray(np.where(recorded, 0.0, low), jnp.float32),
         speed_high_mps=jnp.asarray(np.where(recorded, 40.0, high), jnp.float32),
         pause_max_s=jnp.float32(scenario.mobility.pause_max_s),
-        flight_exponent=jnp.float32(exponent),
-        flight_low_m=jnp.float32(figures.flight_low_m),
-        flight_high_m=jnp.float32(figures.flight_high_m),
-        pause_exponent=jnp.float32(figures.pause_exponent),
-        pause_low_s=jnp.float32(figures.pause_low_s),
-        pause_high_s=jnp.float32(figures.pause_high_s),
+        flight_weight=jnp.asarray(flight[:, 0], jnp.float32),
+        flight_exponent=jnp.asarray(flight[:, 1], jnp.float32),
+        flight_low_m=jnp.asarray(flight[:, 2], jnp.float32),
+        flight_high_m=jnp.asarray(flight[:, 3], jnp.float32),
+        pause_weight=jnp.asarray(pause[:, 0], jnp.float32),
+        pause_exponent=jnp.asarray(pause[:, 1], jnp.float32),
+        pause_low_s=jnp.asarray(pause[:, 2], jnp.float32),
+        pause_high_s=jnp.asarray(pause[:, 3], jnp.float32),
         time_factor=jnp.float32(figures.time_factor),
         time_rho=jnp.float32(figures.time_rho),
+        time_spread=jnp.float32(figures.time_spread),
         path_m=jnp.asarray(_padded(paths), jnp.float32),
         user_path=jnp.asarray(rng.integers(len(paths), size=users), jnp.int32),
         walk_m=jnp.asarray(table, jnp.float32),

@@ -13,6 +13,8 @@ from twinloop.errors import ScenarioError
 
 MobilityModel = Literal["path", "levy", "waypoint", "recorded"]
 
+_UNIT_LOGISTIC = np.float32(np.sqrt(3.0) / np.pi)
+
 Draw = tuple[Float[Array, " users"], Float[Array, " users"], Float[Array, " users"], Float[Array, " users"]]
 
 
@@ -22,8 +24,9 @@ class Mobility(eqx.Module):
     `models` are those that occur, `user_model` each user's index into them; a model that is not listed costs nothing.
     Everybody stays between `speed_low_mps` and `speed_high_mps` while moving (recorded walks: below the upper one).
 
-    Flights (`levy`): length Pareto with `flight_exponent` between `flight_low_m` and `flight_high_m`, duration
-    `time_factor` x length^(1 - `time_rho`), then a pause, Pareto with `pause_exponent` between its bounds.
+    Flights (`levy`): length a mixture of truncated Paretos, part k with chance `flight_weight[k]`, exponent and bounds of
+    its own; duration `time_factor` x length^(1 - `time_rho`) x exp(`time_spread` z), z logistic with variance 1; then a
+    pause, a mixture likewise. One part is the plain truncated Levy flight.
     Waypoints (`waypoint`) pause uniformly up to `pause_max_s`. Paths (`path`): user u goes round the closed polyline
     `path_m[user_path[u]]`; shorter ones repeat their last point. Walks (`recorded`): `walk_length` valid samples every
     `walk_step_s`, of which user u starts at `walk_start_s[u]`. Tables of models that do not occur may have any size.
@@ -36,14 +39,17 @@ class Mobility(eqx.Module):
     speed_low_mps: Float[Array, " users"]
     speed_high_mps: Float[Array, " users"]
     pause_max_s: Float[Array, ""]
-    flight_exponent: Float[Array, ""]
-    flight_low_m: Float[Array, ""]
-    flight_high_m: Float[Array, ""]
-    pause_exponent: Float[Array, ""]
-    pause_low_s: Float[Array, ""]
-    pause_high_s: Float[Array, ""]
+    flight_weight: Float[Array, " flight_parts"]
+    flight_exponent: Float[Array, " flight_parts"]
+    flight_low_m: Float[Array, " flight_parts"]
+    flight_high_m: Float[Array, " flight_parts"]
+    pause_weight: Float[Array, " pause_parts"]
+    pause_exponent: Float[Array, " pause_parts"]
+    pause_low_s: Float[Array, " pause_parts"]
+    pause_high_s: Float[Array, " pause_parts"]
     time_factor: Float[Array, ""]
     time_rho: Float[Array, ""]
+    time_spread: Float[Array, ""]
     path_m: Float[Array, "paths waypoints 2"]
     user_path: Int[Array, " users"]
     walk_m: Float[Array, "walks samples 2"]
@@ -122,15 +128,36 @@ def move(
 
 
 def truncated_pareto(
-    share: Float[Array, " users"], exponent: Float[Array, ""], low: Float[Array, ""], high: Float[Array, ""]
+    share: Float[Array, " users"],
+    exponent: Float[Array, "*one"],
+    low: Float[Array, "*one"],
+    high: Float[Array, "*one"],
 ) -> Float[Array, " users"]:
-    """Quantile of the Pareto distribution cut to [low, high].
+    """Quantile of the Pareto distribution cut to [low, high], its parameters common to all or one a user.
 
-    x = low (1 - q (1 - (low/high)^a))^(-1/a), q `share` in [0, 1], a `exponent` > 0: P(X > x) ~ x^-a as in Rhee et al.,
-    IEEE/ACM Trans. Netw. 19(3), 2011, whose density exponent is 1 + a.
+    x = low (1 - q (1 - (low/high)^a))^(-1/a), q `share` in [0, 1), a `exponent`, not 0: P(X > x) ~ x^-a as in Rhee et
+    al., IEEE/ACM Trans. Netw. 19(3), 2011, whose density exponent is 1 + a. Below a = -1 the density rises.
     """
     tail = (low / high) ** exponent
     return jnp.clip(low * jnp.exp(-jnp.log1p(-share * (1.0 - tail)) / exponent), low, high)
+
+
+def mixed_pareto(
+    share: Float[Array, " users"],
+    weight: Float[Array, " parts"],
+    exponent: Float[Array, " parts"],
+    low: Float[Array, " parts"],
+    high: Float[Array, " parts"],
+) -> Float[Array, " users"]:
+    """Draw from a mixture of truncated Paretos whose `weight` sums to 1.
+
+    The uniform `share` falls into the interval of cumulated weight of one part; its place inside that interval is the
+    share of that part's `truncated_pareto`.
+    """
+    end = jnp.cumsum(weight)
+    part = jnp.sum(share[:, None] >= end[None, :-1], axis=1, dtype=jnp.int32)
+    inside = jnp.clip((share - (end - weight)[part]) / weight[part], 0.0, 1.0 - 1e-6)
+    return truncated_pareto(inside, exponent[part], low[part], high[part])
 
 
 def _uniform(key: PRNGKeyArray, users: int) -> Draw:
@@ -208,12 +235,17 @@ def _next_leg(
         leg = (way * (speed / distance)[:, None], distance / speed, draw[3] * mobility.pause_max_s)
     if "levy" not in mobility.models:
         return leg
-    length = truncated_pareto(draw[0], mobility.flight_exponent, mobility.flight_low_m, mobility.flight_high_m)
+    length = mixed_pareto(
+        draw[0], mobility.flight_weight, mobility.flight_exponent, mobility.flight_low_m, mobility.flight_high_m
+    )
     angle = draw[1] * np.float32(2.0 * np.pi)
-    wanted = jnp.exp(jnp.log(length) * mobility.time_rho) / mobility.time_factor
+    chance = jnp.log(draw[3] / (1.0 - draw[3])) * _UNIT_LOGISTIC
+    wanted = jnp.exp(jnp.log(length) * mobility.time_rho - mobility.time_spread * chance) / mobility.time_factor
     speed = jnp.maximum(jnp.clip(wanted, mobility.speed_low_mps, mobility.speed_high_mps), 1e-3)
     velocity = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1) * speed[:, None]
-    pause = truncated_pareto(draw[2], mobility.pause_exponent, mobility.pause_low_s, mobility.pause_high_s)
+    pause = mixed_pareto(
+        draw[2], mobility.pause_weight, mobility.pause_exponent, mobility.pause_low_s, mobility.pause_high_s
+    )
     if "waypoint" not in mobility.models:
         return velocity, length / speed, pause
     flies = _moves_by(mobility, "levy")

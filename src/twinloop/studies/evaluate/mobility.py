@@ -1,5 +1,6 @@
 """Levy flights of the simulator against walks that were not fitted."""
 
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 
@@ -105,20 +106,25 @@ def _mobility(figures: MobilityFigures, model: str) -> Mobility:
     rest = jnp.zeros(_WALKERS)
     first = jnp.zeros(_WALKERS, jnp.int32)
     levy = model == "levy"
+    flight = jnp.asarray([astuple(part) for part in figures.flight_parts]).T
+    pause = jnp.asarray([astuple(part) for part in figures.pause_parts]).T
     return Mobility(
         models=(model,),
         user_model=first,
         speed_low_mps=jnp.full(_WALKERS, 0.05 if levy else 0.5),
         speed_high_mps=jnp.full(_WALKERS, 30.0 if levy else 2.0),
         pause_max_s=jnp.float32(600.0),
-        flight_exponent=jnp.float32(figures.flight_exponent),
-        flight_low_m=jnp.float32(figures.flight_low_m),
-        flight_high_m=jnp.float32(figures.flight_high_m),
-        pause_exponent=jnp.float32(figures.pause_exponent),
-        pause_low_s=jnp.float32(figures.pause_low_s),
-        pause_high_s=jnp.float32(figures.pause_high_s),
+        flight_weight=flight[0],
+        flight_exponent=flight[1],
+        flight_low_m=flight[2],
+        flight_high_m=flight[3],
+        pause_weight=pause[0],
+        pause_exponent=pause[1],
+        pause_low_s=pause[2],
+        pause_high_s=pause[3],
         time_factor=jnp.float32(figures.time_factor),
         time_rho=jnp.float32(figures.time_rho),
+        time_spread=jnp.float32(figures.time_spread),
         path_m=jnp.zeros((1, 1, 2)),
         user_path=first,
         walk_m=jnp.zeros((1, 2, 2)),
