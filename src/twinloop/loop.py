@@ -20,11 +20,13 @@ from twinloop.decision import (
     Proposal,
     Reservation,
     assemble_action,
+    reserved_by,
 )
 from twinloop.emulation import AbstractEmulator, Forecast
 from twinloop.enforcement import Pending, enforce
 from twinloop.entities import Action
 from twinloop.network import AbstractNetwork
+from twinloop.simulator import Outcome
 from twinloop.slicing import SliceTable
 from twinloop.twins import Twins, age_s, aggregate_slices, assimilate, fidelity, retire_silent
 from twinloop.validation import Approved, Judge, Verdict, validate
@@ -136,16 +138,23 @@ def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopStat
 
 
 def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopState, Verdict]:
-    """One slicing decision: reservations compete in the twin over a longer horizon, each with the flows that the slot policy would give it."""
+    """One slicing decision: reservations compete in the twin over a longer horizon, each filled slot by slot by the
+    first slot policy.
+    """
     features = loop.abstractor.abstract(state.twin, state.forecast, loop.slices)
     proposals = tuple(
-        Proposal(_allocated(loop, state, policy.reserve(features, loop.slices), features), jnp.int32(index))
+        Proposal(_filled(loop, state, policy.reserve(features, loop.slices), features), jnp.int32(index))
         for index, policy in enumerate(loop.reservations)
     )
-    standing = _allocated(loop, state, state.reservation, features)
-    verdict = validate(key, loop.window_judge, state.twin, state.forecast, features, proposals, standing, loop.slices)
-    action = verdict.approved.action
-    reservation = Reservation(action.slice_bandwidth_hz, action.slice_cycles_per_s, action.slice_cache_bytes)
+    standing = _filled(loop, state, state.reservation, features)
+
+    def respond(action: Action, outcome: Outcome) -> Action:
+        return _filled(loop, state, reserved_by(action), loop.abstractor.foresee(state.twin, outcome, loop.slices))
+
+    verdict = validate(
+        key, loop.window_judge, state.twin, state.forecast, features, proposals, standing, loop.slices, respond
+    )
+    reservation = reserved_by(verdict.approved.action)
     return eqx.tree_at(lambda s: (s.reservation, s.standing), state, (reservation, verdict.approved)), verdict
 
 
@@ -167,8 +176,8 @@ def _propose(loop: Loop[Any], state: LoopState, features: Features) -> tuple[tup
     return tuple(proposals), tuple(memories)
 
 
-def _allocated(loop: Loop[Any], state: LoopState, reservation: Reservation, features: Features) -> Action:
-    """The reservation with the flows that the first slot policy would give it: judged as it would be used."""
+def _filled(loop: Loop[Any], state: LoopState, reservation: Reservation, features: Features) -> Action:
+    """The reservation with the flows that the first slot policy gives it."""
     allocation, _ = loop.allocations[0].allocate(features, reservation, state.allocations[0])
     return assemble_action(reservation, allocation, loop.slices)
 

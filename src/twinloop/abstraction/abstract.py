@@ -2,6 +2,8 @@
 window.
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from twinloop.abstraction.features import Features
 from twinloop.abstraction.swipes import swipe_hazard, watching_probability
 from twinloop.emulation import Forecast
 from twinloop.entities import SLICE_ATTRIBUTES, USER_ATTRIBUTES, column
-from twinloop.simulator import Params, spectral_efficiency
+from twinloop.simulator import Outcome, Params, spectral_efficiency
 from twinloop.slicing import SliceTable
 from twinloop.twins import Twins
 
@@ -52,7 +54,19 @@ class Abstractor(eqx.Module):
         Demand of slice s in cell c: sum over its flows of need / spectral efficiency; of cycles at a server:
         need x expected cycles per bit; of cache: the server's cache in proportion to users who need transcoding.
         """
-        people = self._people(twins, forecast, slices)
+        known = twins.users.current.slot >= 0
+        expected = jnp.where(known, forecast.users.emulated, 0.0)
+        present = twins.users.current.active
+        return self._features(
+            self._people(twins, lambda name: expected[:, column(USER_ATTRIBUTES, name)], present, slices), slices
+        )
+
+    def foresee(self, twins: Twins, outcome: Outcome, slices: SliceTable) -> Features:
+        """Features of the slot after `outcome`, a slot of a what-if: what the twins would see if it came true."""
+        people = self._people(twins, lambda name: getattr(outcome, name).astype(jnp.float32), outcome.active, slices)
+        return self._features(people, slices)
+
+    def _features(self, people: _People, slices: SliceTable) -> Features:
         flows = _concatenated(self._unicast(people, slices), self._multicast(people, slices))
         topology = self.params.topology
         cells, servers, rows = (
@@ -80,14 +94,15 @@ class Abstractor(eqx.Module):
             server_cache_bytes=topology.server_cache_bytes,
         )
 
-    def _people(self, twins: Twins, forecast: Forecast, slices: SliceTable) -> _People:
+    def _people(
+        self,
+        twins: Twins,
+        of: Callable[[str], Float[Array, " users"]],
+        present: Bool[Array, " users"],
+        slices: SliceTable,
+    ) -> _People:
+        """`of` gives an attribute of every user by its name."""
         params = self.params
-        known = twins.users.current.slot >= 0
-        expected = jnp.where(known, forecast.users.emulated, 0.0)
-
-        def of(name: str) -> Float[Array, " users"]:
-            return expected[:, column(USER_ATTRIBUTES, name)]
-
         row = params.user_slice
         need = slices.target_bps[row] * (1.0 + self.demand_margin)
         buffer = jnp.clip(of("buffer_s"), 0.0, params.player.buffer_cap_s)
@@ -98,7 +113,7 @@ class Abstractor(eqx.Module):
         efficiency = spectral_efficiency(params.radio, of("sinr_db"))
         last_cell = params.topology.cell_server.shape[0] - 1
         return _People(
-            active=twins.users.current.active & slices.active[row],
+            active=present & slices.active[row],
             cell=jnp.clip(jnp.round(of("serving_cell")), 0, last_cell).astype(jnp.int32),
             slice_row=row,
             efficiency=jnp.maximum(efficiency, _LOWEST_EFFICIENCY),

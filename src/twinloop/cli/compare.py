@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from twinloop.cli.run import DataOption, DurationOption, ScenarioName, existing, progress_bar, seconds
+from twinloop.cli.run import DataOption, DurationOption, ScenarioName, clean_stop, existing, progress_bar, seconds
 
 _SHOWN = (
     ("satisfaction", "satisfaction"),
@@ -45,13 +46,17 @@ def compare(
     target = out if out is not None else runs.free_directory(Path("runs"), f"{entry.name}-compare")
     console = Console()
     names = [name.strip() for name in policies.split(",") if name.strip()]
-    console.print(f"[bold]{entry.title}[/bold]: {len(names)} policies, {seeds} seeds -> {target}")
-    with progress_bar(console, "slots") as advance:
+    lasting = seconds(duration)
+    console.print(
+        f"[bold]{escape(entry.title)}[/bold]: {len(names)} policies, {seeds} seeds -> {escape(str(target))}",
+        soft_wrap=True,
+    )
+    with clean_stop(target), progress_bar(console, "slots") as advance:
         result = runs.compare(
             entry,
             names,
             seeds=seeds,
-            duration_s=seconds(duration),
+            duration_s=lasting,
             data=existing(data),
             out=target,
             controls=controls,
@@ -60,7 +65,7 @@ def compare(
     report = write_comparison(target)
     console.print(_table(result))
     console.print(_differences(result))
-    console.print(f"report: {report}")
+    console.print(f"report: {escape(str(report))}", soft_wrap=True)
 
 
 def _mean(values: list[float]) -> float:

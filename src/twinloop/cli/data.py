@@ -1,17 +1,17 @@
 """`twinloop data`: what public data sets there are, whether a folder holds them whole, how to get them; the fits."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from twinloop.datasets import CATALOGUE, DataSet, SetReport, find_set, fit_figures
-from twinloop.datasets import check as check_sets
-from twinloop.datasets import get as get_set
 from twinloop.errors import DataError, OutputError
+
+if TYPE_CHECKING:
+    import twinloop.datasets
 
 app = typer.Typer(help="List, check and get public data sets; fit the shipped figures.", no_args_is_help=True)
 Folder = Annotated[Path, typer.Option("--data", help="Folder of the data sets.", envvar="TWINLOOP_DATA", metavar="DIR")]
@@ -24,6 +24,8 @@ def list_sets(
     cite: Annotated[bool, typer.Option("--cite", help="Show citations and file layout as well.")] = False,
 ) -> None:
     """List the public data sets that twinloop reads, with licence and source."""
+    from twinloop.datasets import CATALOGUE
+
     table = Table("name", "what it is", "licence", "get", box=None, pad_edge=False)
     table.add_column("source", overflow="fold")
     for data_set in CATALOGUE:
@@ -36,6 +38,8 @@ def list_sets(
 
 
 def _print_citations(console: Console) -> None:
+    from twinloop.datasets import CATALOGUE
+
     console.print()
     for data_set in CATALOGUE:
         console.print(f"[bold]{data_set.name}[/bold]: {escape(data_set.citation)}")
@@ -51,6 +55,8 @@ def check(
 
     An absent set is no fault. Ends with status 2 when a file is faulty, or when PATH holds none of the sets.
     """
+    from twinloop.datasets import check as check_sets
+
     reports = check_sets(path)
     table = Table("set", "files", "read as", "rows", "state", box=None, pad_edge=False)
     for column in table.columns[1:4]:
@@ -69,20 +75,20 @@ def check(
         raise DataError(path, f"{len(faults)} faulty file{'s' if len(faults) > 1 else ''}", f"none{left}")
 
 
-def _counts(report: SetReport) -> tuple[str, str, str]:
+def _counts(report: "twinloop.datasets.SetReport") -> tuple[str, str, str]:
     if not report.present:
         return "", "", ""
     return f"{report.files:,}", f"{report.items:,}", f"{report.rows:,}"
 
 
-def _state(report: SetReport) -> str:
+def _state(report: "twinloop.datasets.SetReport") -> str:
     if not report.present:
         return "[dim]absent[/dim]"
     wrong = len(report.faults) + len(report.bad_hash)
     return f"[red]{wrong} faulty[/red]" if wrong else "[green]ok[/green]"
 
 
-def _wrong_hashes(path: Path, report: SetReport) -> list[DataError]:
+def _wrong_hashes(path: Path, report: "twinloop.datasets.SetReport") -> list[DataError]:
     what = "the file is not the published one (its SHA-256 differs)"
     again = f"the file that `twinloop data get {report.name}` fetches"
     return [DataError(path / report.name / name, what, again) for name in report.bad_hash]
@@ -97,7 +103,10 @@ def get(
 
     A set without a known hash is not fetched: where it is and how to lay it out is printed.
     """
-    data_set: DataSet = find_set(name)
+    from twinloop.datasets import find_set
+    from twinloop.datasets import get as get_set
+
+    data_set = find_set(name)
     console = Console()
     if not data_set.files:
         console.print(escape(data_set.where), soft_wrap=True)
@@ -115,6 +124,8 @@ def fit(
     out: Annotated[Path | None, typer.Option("--out", help="File to write; printed otherwise.", metavar="FILE")] = None,
 ) -> None:
     """Fit the figures that twinloop ships: types of video, viewers, spectral efficiency, Levy flights."""
+    from twinloop.datasets import fit_figures
+
     text = fit_figures(data).to_json()
     if out is None:
         typer.echo(text, nl=False)

@@ -1,7 +1,7 @@
 """`twinloop evaluate`: the generators against data that no fit has seen."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -9,7 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from twinloop.errors import OutputError
-from twinloop.studies import Judgement, evaluate_mobility, evaluate_swipe
+
+if TYPE_CHECKING:
+    import twinloop.studies
 
 app = typer.Typer(help="Judge the generators against walks and videos not used in fitting.", no_args_is_help=True)
 Data = Annotated[Path, typer.Option("--data", help="Folder of the data sets.", envvar="TWINLOOP_DATA", metavar="DIR")]
@@ -21,16 +23,20 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of the simulated people.
 @app.command()
 def mobility(data: Data, out: Out = None, json: Json = None, seed: Seed = 0) -> None:
     """Levy flights of the simulator against unseen KAIST walks."""
+    from twinloop.studies import evaluate_mobility
+
     _show(evaluate_mobility(data, seed), out, json)
 
 
 @app.command()
 def swipe(data: Data, out: Out = None, json: Json = None, seed: Seed = 0) -> None:
     """Swipes of the simulator's viewers against unseen videos."""
+    from twinloop.studies import evaluate_swipe
+
     _show(evaluate_swipe(data, seed), out, json)
 
 
-def _show(judgement: Judgement, out: Path | None, json: Path | None) -> None:
+def _show(judgement: "twinloop.studies.Judgement", out: Path | None, json: Path | None) -> None:
     table = Table("quantity", "from", "KS distance", "90 % interval", box=None, pad_edge=False, title=judgement.title)
     table.title_justify = "left"
     for row in judgement.rows:

@@ -1,6 +1,12 @@
-"""The root command: registers the groups, and turns every error a person can cause into one line and exit status 2."""
+"""The root command: registers the groups, and turns every error a person can cause into one line and exit status 2.
 
+No module of this package loads the rest of twinloop before a command needs it, so that help and `twinloop doctor` come
+at once, also where JAX is broken.
+"""
+
+import os
 import sys
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -28,18 +34,50 @@ app.add_typer(scenario_app, name="scenario")
 app.add_typer(data_app, name="data")
 app.add_typer(evaluate_app, name="evaluate")
 
+# What typer raises for a wrong option or argument; the class has no public name of its own.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+
 
 def main() -> None:
     """Entry point of the `twinloop` program."""
     try:
-        app()
+        status = app(prog_name="twinloop", standalone_mode=False)
+        sys.stdout.flush()
     except TwinloopError as error:
-        Console(stderr=True, highlight=False).print(f"[red]error:[/red] {_plain(str(error))}", soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error))
+    except _UsageError as error:
+        _refuse(error)
     except BrokenPipeError:
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except Exception as error:
+        broken = error if isinstance(error, ImportError) else _broken_jax()
+        if broken is None:
+            raise
+        _fail(f"a part of twinloop cannot be loaded ({broken}); twinloop doctor says what to mend")
+    else:
+        sys.exit(status if isinstance(status, int) else 0)
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.replace("[", r"\[").split())
+def _refuse(error: Any) -> None:
+    """Ends with what is wrong with the options; where help was printed in place of a missing command, that is all."""
+    what = error.format_message()
+    if not what:
+        sys.exit(2)
+    command = error.ctx.command_path if error.ctx is not None else "twinloop"
+    _fail(f"{what.rstrip('.')}; see: {command} --help")
+
+
+def _broken_jax() -> Exception | None:
+    """What importing JAX raises: anything at all where its installation is broken, None where it is sound."""
+    try:
+        pass  # pyright: ignore[reportUnusedImport] - imported to see whether it can be
+    except Exception as error:
+        return error
+    return None
+
+
+def _fail(text: str) -> None:
+    line = " ".join(text.split())
+    Console(stderr=True, highlight=False, markup=False).print("error:", line, soft_wrap=True, style="red")
+    sys.exit(2)

@@ -6,15 +6,21 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from twinloop.errors import ScenarioError
-from twinloop.units import seconds_from_text
+from twinloop.errors import OutputError, ScenarioError
+
+if TYPE_CHECKING:
+    import twinloop.scenario
+
+LARGEST_SEED = 2**31 - 1
+LONGEST_S = 2.0**24
 
 ScenarioName = Annotated[
     str, typer.Argument(help="Shipped scenario (twinloop scenario list) or YAML file.", metavar="SCENARIO")
@@ -33,7 +39,8 @@ def run(
         Path | None, typer.Option("--out", help="Directory for results; runs/SCENARIO-N if not given.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Seed of the world; the scenario's if not given.")
+        int | None,
+        typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of the world; the scenario's if not given."),
     ] = None,
     duration: DurationOption = None,
     policy: Annotated[
@@ -53,45 +60,87 @@ def run(
     from twinloop.reporting import write_report
     from twinloop.scenario import load
 
-    entry = load(scenario)
+    entry = load(scenario) if not resume else _interrupted(scenario, out)
     if policy is not None:
         entry = entry.model_copy(update={"policy": runs.parse_policy(policy, entry.policy)})
+    lasting = seconds(duration)
     target = out if out is not None else runs.free_directory(Path("runs"), entry.name)
-    if resume and out is None:
-        raise ScenarioError("--resume needs the directory of the interrupted run: give --out DIR")
     console = Console()
     console.print(
-        f"[bold]{entry.title}[/bold]: {entry.user_count:,} users, {len(entry.network.cells)} cells -> {target}"
+        f"[bold]{escape(entry.title)}[/bold]: {entry.user_count:,} users, {len(entry.network.cells)} cells -> "
+        f"{escape(str(target))}",
+        soft_wrap=True,
     )
-    with progress_bar(console, "slots") as advance:
+    with clean_stop(target), progress_bar(console, "slots") as advance:
         result = runs.run(
             entry,
             seed=seed,
-            duration_s=seconds(duration),
+            duration_s=lasting,
             out=target,
             data=existing(data),
             resume=resume,
             progress=advance,
             command=shlex.join(["twinloop", *sys.argv[1:]]),
         )
-        advance(result.summary["slots"], result.summary["planned_slots"])
     report = write_report(target)
     console.print(_table(result.summary))
     if result.interrupted:
-        console.print(f"interrupted; go on with: twinloop run {scenario} --out {target} --resume")
-    console.print(f"report: {report}")
+        again = ["twinloop", "run", scenario, *(["--data", str(data)] if data else []), "--out", str(target)]
+        done = f"{result.summary['slots']} of {result.summary['planned_slots']} slots"
+        console.print(f"stopped after {done}; what was lived is saved", soft_wrap=True)
+        console.print(f"go on with: {escape(shlex.join([*again, '--resume']))}", soft_wrap=True)
+    console.print(f"report: {escape(str(report))}", soft_wrap=True)
     if result.interrupted:
         raise typer.Exit(130)
 
 
+def _interrupted(scenario: str, out: Path | None) -> "twinloop.scenario.Scenario":
+    """The scenario of the interrupted run in `out` with its seed, duration and policy.
+
+    Raises ScenarioError without `out`, or when `out` holds another scenario; OutputError when there is no run in it.
+    """
+    from twinloop.scenario import load
+
+    asked = load(scenario)
+    if out is None:
+        raise ScenarioError("--resume needs the directory of the interrupted run: give --out DIR")
+    if not (out / "scenario.yaml").is_file():
+        raise OutputError(f"{out} holds no interrupted run to resume; start one without --resume")
+    saved = load(str(out / "scenario.yaml"))
+    chosen = {"seed": saved.seed, "duration": saved.duration, "policy": saved.policy}
+    if asked.model_copy(update=chosen) != saved:
+        raise ScenarioError(
+            f"{out} holds a run of another scenario ({saved.name}) than {scenario} now is; "
+            f"resume with the unchanged scenario, or start anew in another --out"
+        )
+    return saved
+
+
 def seconds(text: str | None) -> float | None:
     """Seconds of an option such as 30min. Raises ScenarioError for anything else."""
+    from twinloop.units import seconds_from_text
+
     if text is None:
         return None
     try:
-        return seconds_from_text(text)
+        lasting = seconds_from_text(text)
     except ValueError as error:
         raise ScenarioError(f"--duration: {error}") from error
+    if lasting > LONGEST_S:
+        raise ScenarioError(f"--duration: {text!r} is longer than {LONGEST_S / 3600:,.0f}h; give at most that")
+    return lasting
+
+
+@contextmanager
+def clean_stop(target: Path) -> Generator[None]:
+    """Ends with a line and status 130 when Ctrl-C comes before a block is done, or a second time."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        resumable = (target / "progress.json").exists()
+        kept = "--resume goes on from the last checkpoint" if resumable else "nothing was saved"
+        Console(stderr=True).print(f"stopped at once; {kept}")
+        raise typer.Exit(130) from None
 
 
 def existing(data: Path | None) -> Path | None:

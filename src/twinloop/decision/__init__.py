@@ -5,7 +5,7 @@ from twinloop.decision.allocation.proportional_fair import ProportionalFair
 from twinloop.decision.allocation.round_robin import RoundRobin
 from twinloop.decision.allocation.utility import Utility
 from twinloop.decision.bound import SatisfactionBound, bound
-from twinloop.decision.proposal import Allocation, Proposal, Reservation, assemble_action
+from twinloop.decision.proposal import Allocation, Proposal, Reservation, assemble_action, reserved_by
 from twinloop.decision.registry import ALLOCATIONS, RESERVATIONS
 from twinloop.decision.reservation.convex import Convex, ReservationReport
 from twinloop.decision.reservation.equal_share import EqualShare
@@ -30,4 +30,5 @@ __all__ = [
     "Utility",
     "assemble_action",
     "bound",
+    "reserved_by",
 ]

@@ -41,3 +41,8 @@ def assemble_action(reservation: Reservation, allocation: Allocation, slices: Sl
         flow_bandwidth_hz=allocation.bandwidth_hz,
         flow_cycles_per_s=allocation.cycles_per_s,
     )
+
+
+def reserved_by(action: Action) -> Reservation:
+    """The reservation that an action carries."""
+    return Reservation(action.slice_bandwidth_hz, action.slice_cycles_per_s, action.slice_cache_bytes)

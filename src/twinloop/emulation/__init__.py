@@ -7,7 +7,7 @@ from twinloop.emulation.ewma import Ewma
 from twinloop.emulation.forecast import AbstractEmulator, Forecast, KindForecast
 from twinloop.emulation.kalman import Kalman, kalman
 from twinloop.emulation.last_value import LastValue
-from twinloop.emulation.rollout import Served, TwinModel, rollout, sample_states, twin_model
+from twinloop.emulation.rollout import Respond, Served, TwinModel, rollout, sample_states, twin_model
 
 EMULATORS: Mapping[str, Callable[[float], AbstractEmulator[Any]]] = {
     "last_value": lambda slot_s: LastValue(),
@@ -23,6 +23,7 @@ __all__ = [
     "Kalman",
     "KindForecast",
     "LastValue",
+    "Respond",
     "Served",
     "TwinModel",
     "kalman",

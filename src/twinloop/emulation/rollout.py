@@ -1,5 +1,7 @@
 """What-ifs: worlds drawn from what the twins know, lived forward under a decision in the twin's own simulator."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ from twinloop.emulation.forecast import Forecast
 from twinloop.entities import USER_ATTRIBUTES, Action, column
 from twinloop.simulator import (
     Environment,
+    Outcome,
     Overhead,
     Params,
     State,
@@ -17,8 +20,14 @@ from twinloop.simulator import (
     link_gains,
     sinr_and_rate,
     step,
+    target_version,
 )
 from twinloop.twins import Twins
+
+Respond = Callable[[Action, Outcome], Action]
+"""The action of the next slot, from the action in effect and what the slot brought."""
+
+_Life = tuple[State, Action, Array, Array]
 
 
 class TwinModel(eqx.Module):
@@ -45,9 +54,7 @@ class Served(eqx.Module):
     active: Bool[Array, " users"]
 
 
-def sample_states(
-    key: PRNGKeyArray, model: TwinModel, twins: Twins, forecast: Forecast, samples: int
-) -> State:
+def sample_states(key: PRNGKeyArray, model: TwinModel, twins: Twins, forecast: Forecast, samples: int) -> State:
     """`samples` states of the world that agree with the twins, stacked; all live in the model's environment.
 
     Levels (position, SINR, buffer, watch position) are drawn from the forecast's normal distribution, labels (cell,
@@ -68,22 +75,30 @@ def sample_states(
 
 
 def rollout(
-    key: PRNGKeyArray, model: TwinModel, state: State, action: Action, horizon: int
+    key: PRNGKeyArray,
+    model: TwinModel,
+    state: State,
+    action: Action,
+    horizon: int,
+    respond: Respond | None = None,
 ) -> Served:
-    """`horizon` slots under a fixed `action`, from one sampled state."""
+    """`horizon` slots from one sampled state: the first under `action`, the others under what `respond` makes of it
+    after each slot; under `action` throughout without one.
+    """
     params = model.params
     users, servers = params.user_slice.shape[0], params.topology.server_cycles_per_s.shape[0]
     nothing = Overhead(jnp.zeros(users), jnp.zeros(servers))
 
-    def live(carry: tuple[State, Array, Array], k: PRNGKeyArray) -> tuple[tuple[State, Array, Array], None]:
-        before, satisfied, stalled = carry
-        after, outcome = step(k, params, model.environment, before, action, nothing)
+    def live(carry: _Life, k: PRNGKeyArray) -> tuple[_Life, None]:
+        before, doing, satisfied, stalled = carry
+        after, outcome = step(k, params, model.environment, before, doing, nothing)
         share = jnp.minimum(outcome.delivered_bits / jnp.maximum(outcome.needed_bits, 1.0), 1.0)
         satisfied = satisfied + jnp.where(outcome.active, share, 0.0)
-        return (after, satisfied, stalled + outcome.rebuffer_s), None
+        following = doing if respond is None else respond(doing, outcome)
+        return (after, following, satisfied, stalled + outcome.rebuffer_s), None
 
     zero = jnp.zeros(users)
-    (_, satisfied, stalled), _ = jax.lax.scan(live, (state, zero, zero), jax.random.split(key, horizon))
+    (_, _, satisfied, stalled), _ = jax.lax.scan(live, (state, action, zero, zero), jax.random.split(key, horizon))
     return Served(satisfied / horizon, stalled / (horizon * params.slot_s), state.active)
 
 
@@ -111,6 +126,7 @@ def _state(model: TwinModel, twins: Twins, value: Float[Array, "users attributes
             s.kinematics.position_m,
             s.radio.serving,
             s.radio.sinr_offset_db,
+            s.radio.lead_offset_db,
             s.playback.video,
             s.playback.watch_s,
             s.playback.buffer_s,
@@ -123,14 +139,32 @@ def _state(model: TwinModel, twins: Twins, value: Float[Array, "users attributes
             position,
             serving,
             jnp.where(twins.users.current.active, of("sinr_db") - modelled, 0.0),
+            jnp.max(gains, axis=1) - jnp.take_along_axis(gains, serving[:, None], axis=1)[:, 0],
             video,
             jnp.clip(of("watch_s"), 0.0, params.catalogue.length_s[video] - 1e-3),
             buffer,
-            jnp.maximum(of("rate_bps"), 0.0),
+            _rate_estimate(params, of("rate_bps"), label("version", params.catalogue.version_bps.shape[0] - 1), buffer),
             load,
             twins.users.current.active,
         ),
     )
+
+
+def _rate_estimate(
+    params: Params, rate_bps: Float[Array, " users"], version: Int[Array, " users"], buffer_s: Float[Array, " users"]
+) -> Float[Array, " users"]:
+    """The rate that a player believes in: the reported one, moved to where the player plays the reported `version`.
+
+    The rule of `simulator.choose_version` turned round; above the version that a slice promises players never go, so
+    there any higher rate agrees.
+    """
+    rates, player = params.catalogue.version_bps, params.player
+    highest = target_version(params.catalogue, params.slices.target_bps)[params.user_slice]
+    dare = player.safety + (1.0 - player.safety) * jnp.minimum(buffer_s / player.buffer_cap_s, 1.0)
+    least = jnp.where(version > 0, rates[version] / dare, 0.0)
+    following = rates[jnp.minimum(version + 1, rates.shape[0] - 1)] / dare
+    most = jnp.where(version >= highest, jnp.inf, jnp.maximum(following * 0.999, least))
+    return jnp.clip(rate_bps, least, most)
 
 
 def _video_of_class(

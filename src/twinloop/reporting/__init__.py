@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from twinloop.reporting.comparison import Comparison, open_comparison
     from twinloop.reporting.comparison_report import write_comparison
     from twinloop.reporting.evaluation import Curve, Panel, plot_curves, plot_tracks
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "Curve",
+    "Figure",
     "Panel",
     "Run",
     "open_comparison",
@@ -59,7 +62,7 @@ __all__ = [
 _HOMES = {
     "comparison": ("Comparison", "open_comparison"),
     "comparison_report": ("write_comparison",),
-    "evaluation": ("Curve", "Panel", "plot_curves", "plot_tracks"),
+    "evaluation": ("Curve", "Figure", "Panel", "plot_curves", "plot_tracks"),
     "figures.campus": ("plot_map",),
     "figures.comparison": ("plot_differences", "plot_metric", "plot_seeds", "plot_tradeoff"),
     "figures.decisions": ("plot_decisions", "plot_objectives"),

@@ -89,9 +89,7 @@ def _draw(axis: Axes, panel: Panel) -> None:
 
 
 @styled
-def plot_tracks(
-    groups: Mapping[str, Sequence[Float64[np.ndarray, "_ 2"]]], title: str, half_width_km: float
-) -> Figure:
+def plot_tracks(groups: Mapping[str, Sequence[Float64[np.ndarray, "_ 2"]]], title: str, half_width_km: float) -> Figure:
     """Tracks in kilometres, one square panel a group, all on the same scale."""
     figure, axes = panels(title, 1, len(groups), width=WIDE_PX, height=440, sharex=True, sharey=True)
     for axis, (name, tracks) in zip(axes[0], groups.items(), strict=True):

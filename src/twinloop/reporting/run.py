@@ -9,10 +9,10 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
-import yaml
 from numpy.typing import NDArray
 
 from twinloop.errors import OutputError
+from twinloop.scenario import fields_of
 from twinloop.units import seconds_from_text
 
 Values: TypeAlias = NDArray[Any]
@@ -152,7 +152,7 @@ def open_run(run: "Run | Path | str") -> Run:
         raise OutputError(f"{directory} is not a run directory: it holds neither summary.json nor a trace")
     text = _text(directory / "scenario.yaml")
     return Run(
-        directory, read_json(directory / "summary.json"), read_json(directory / "command.json"), text, _parsed(text)
+        directory, read_json(directory / "summary.json"), read_json(directory / "command.json"), text, fields_of(text)
     )
 
 
@@ -172,14 +172,6 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return {}
-    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
 
 
 def _numpy(column: pa.ChunkedArray) -> Values:

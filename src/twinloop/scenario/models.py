@@ -80,8 +80,8 @@ class RadioPart(Part):
     """Physics of the air interface; see docs/channel.md."""
 
     noise_figure_db: float = 9.0
-    se_factor: Annotated[float, Field(gt=0, le=1)] = 0.6
-    se_max: Positive = 7.4
+    se_factor: Annotated[float, Field(gt=0, le=1)] = 0.575
+    se_max: Positive = 8.3
     rician_k: NotNegative = 0.0
     hysteresis_db: NotNegative = 3.0
     time_to_trigger_s: NotNegative = 1.0
@@ -89,7 +89,7 @@ class RadioPart(Part):
     shadowing: bool = True
     shadow_grid_m: Positive = 10.0
     interference: bool = True
-    user_height_m: Positive = 1.5
+    user_height_m: Annotated[float, Field(ge=1.5, le=10)] = 1.5
 
 
 class Network(Part):
@@ -194,7 +194,7 @@ class Judge(Part):
     """The internal loop: rollouts in the twin of every proposal and of the standing decision."""
 
     slot_horizon: Annotated[int, Field(ge=1, le=60)] = 3
-    window_horizon: Annotated[int, Field(ge=1, le=600)] = 12
+    window_horizon: Annotated[int, Field(ge=1, le=600)] = 24
     samples: Annotated[int, Field(ge=1, le=256)] = 4
     cvar_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     cvar_weight: Probability = 0.25
@@ -220,7 +220,7 @@ class Policy(Part):
 
     reservation: Literal["equal", "greedy", "convex"] = "convex"
     allocation: Literal["round_robin", "proportional_fair", "utility"] = "utility"
-    demand_margin: Annotated[float, Field(ge=0, le=2)] = 0.1
+    demand_margin: Annotated[float, Field(ge=0, le=2)] = 0.2
 
 
 class Enforcement(Part):

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinloop.datasets import (
-    LeaveDistribution,
     RadioGrid,
     load_chunk_sizes,
     load_irish5g,
@@ -17,6 +16,7 @@ from twinloop.datasets import (
     load_walks,
     on_grid,
     shipped_figures,
+    viewer_hazard,
 )
 from twinloop.errors import ScenarioError
 from twinloop.scenario.models import Scenario, Viewing
@@ -152,7 +152,8 @@ def _real(viewing: Viewing, data: Path, rng: np.random.Generator) -> Watching:
     sizes = load_chunk_sizes(data).required()
     drawn = rng.integers(len(measured), size=viewing.videos)
     drawn[: len(labelled)] = np.arange(len(labelled))
-    hazards = np.array([_hazard(video) for video in measured])
+    spread = shipped_figures().viewing.factor_spread
+    hazards = np.array([_padded(viewer_hazard(video, spread)) for video in measured])
     chunks = np.array([np.resize(size.chunk_bits.T, (LONGEST_VIDEO_S, len(size.chunk_bits))).T for size in sizes])
     own_size = {size.name: row for row, size in enumerate(sizes)}
     size_class = [own_size.get(measured[row].name, int(rng.integers(len(sizes)))) for row in drawn]
@@ -169,9 +170,7 @@ def _real(viewing: Viewing, data: Path, rng: np.random.Generator) -> Watching:
     return Watching(catalogue, hazards, tuple(video.name for video in measured))
 
 
-def _hazard(video: LeaveDistribution) -> NDArray[np.float64]:
-    reached = video.survival[:-1]
-    hazard = np.where(reached > 1e-9, video.leave_probability / np.maximum(reached, 1e-9), 1.0)
+def _padded(hazard: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.pad(np.clip(hazard, 0.0, 1.0), (0, LONGEST_VIDEO_S - len(hazard)))
 
 

@@ -1,6 +1,7 @@
 """From a scenario to the simulator's parameters of cells, servers, air interface and movement."""
 
 from dataclasses import astuple
+
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray

@@ -11,7 +11,7 @@ from twinloop.simulator.catalogue import (
 from twinloop.simulator.edge import Edge, Overhead
 from twinloop.simulator.mobility import KinematicState, Mobility, init_kinematics, move
 from twinloop.simulator.multicast import MulticastState
-from twinloop.simulator.playback import PlaybackState, Player
+from twinloop.simulator.playback import PlaybackState, Player, target_version
 from twinloop.simulator.radio import Radio, RadioState, sinr_and_rate, spectral_efficiency
 from twinloop.simulator.shadowing import Maps, link_gains
 from twinloop.simulator.step import Environment, Outcome, Params, RadioTrace, State, init, step
@@ -48,4 +48,5 @@ __all__ = [
     "sinr_and_rate",
     "spectral_efficiency",
     "step",
+    "target_version",
 ]

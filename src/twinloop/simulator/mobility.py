@@ -24,9 +24,9 @@ class Mobility(eqx.Module):
     `models` are those that occur, `user_model` each user's index into them; a model that is not listed costs nothing.
     Everybody stays between `speed_low_mps` and `speed_high_mps` while moving (recorded walks: below the upper one).
 
-    Flights (`levy`): length a mixture of truncated Paretos, part k with chance `flight_weight[k]`, exponent and bounds of
-    its own; duration `time_factor` x length^(1 - `time_rho`) x exp(`time_spread` z), z logistic with variance 1; then a
-    pause, a mixture likewise. One part is the plain truncated Levy flight.
+    Flights (`levy`): length a mixture of truncated Paretos, part k with chance `flight_weight[k]`, exponent and bounds
+    of its own; duration `time_factor` x length^(1 - `time_rho`) x exp(`time_spread` z), z logistic with variance 1;
+    then a pause, a mixture likewise. One part is the plain truncated Levy flight.
     Waypoints (`waypoint`) pause uniformly up to `pause_max_s`. Paths (`path`): user u goes round the closed polyline
     `path_m[user_path[u]]`; shorter ones repeat their last point. Walks (`recorded`): `walk_length` valid samples every
     `walk_step_s`, of which user u starts at `walk_start_s[u]`. Tables of models that do not occur may have any size.

@@ -42,20 +42,22 @@ class Radio(eqx.Module):
 class RadioState(eqx.Module):
     """Who serves whom: `candidate` is the cell that would take over (-1 for none) and `held_s` how long it has led.
 
-    `sinr_offset_db` is added to the modelled SINR; 0 in the simulated network, a twin anchors its model with it.
+    A twin anchors its model with offsets, which are 0 in the simulated network and from a handover on: `sinr_offset_db`
+    is added to the modelled SINR, `lead_offset_db` to the serving cell's RSRP where it is compared with others'.
     """
 
     serving: Int[Array, " users"]
     candidate: Int[Array, " users"]
     held_s: Float[Array, " users"]
     sinr_offset_db: Float[Array, " users"]
+    lead_offset_db: Float[Array, " users"]
 
 
 def init_radio(rsrp_dbm: Float[Array, "users cells"]) -> RadioState:
     """State in which the strongest cell serves every user and nothing is pending."""
     serving = jnp.argmax(rsrp_dbm, axis=1).astype(jnp.int32)
     calm = jnp.zeros(rsrp_dbm.shape[0])
-    return RadioState(serving, jnp.full_like(serving, -1), calm, calm)
+    return RadioState(serving, jnp.full_like(serving, -1), calm, calm, calm)
 
 
 def associate(
@@ -68,12 +70,16 @@ def associate(
     cell becomes the strongest. Left out: cell offsets, measurement noise, handover failure, admission control.
     """
     best = jnp.argmax(rsrp_dbm, axis=1).astype(jnp.int32)
-    better = _of_cell(rsrp_dbm, best) > _of_cell(rsrp_dbm, state.serving) + radio.hysteresis_db
+    own_dbm = _of_cell(rsrp_dbm, state.serving) + state.lead_offset_db
+    better = (best != state.serving) & (_of_cell(rsrp_dbm, best) > own_dbm + radio.hysteresis_db)
     held = jnp.where(better & (state.candidate == best), state.held_s + slot_s, 0.0)
     handed_over = better & (held >= radio.time_to_trigger_s * (1.0 - 1e-5))
     serving = jnp.where(handed_over, best, state.serving)
     candidate = jnp.where(better & ~handed_over, best, -1)
-    return RadioState(serving, candidate, held, state.sinr_offset_db), handed_over
+    sinr_offset, lead_offset = (
+        jnp.where(handed_over, 0.0, offset) for offset in (state.sinr_offset_db, state.lead_offset_db)
+    )
+    return RadioState(serving, candidate, held, sinr_offset, lead_offset), handed_over
 
 
 def sinr_and_rate(

@@ -23,7 +23,6 @@ from twinloop.simulator.shadowing import Maps, draw_maps, link_gains
 from twinloop.simulator.topology import Topology, cell_positions
 from twinloop.slicing import SliceTable
 
-
 _BLOCK = 16_384
 _Rows = TypeVar("_Rows")
 _Result = TypeVar("_Result")

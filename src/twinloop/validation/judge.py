@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from twinloop.abstraction import Features
 from twinloop.decision import Proposal
-from twinloop.emulation import Forecast, TwinModel, rollout, sample_states
+from twinloop.emulation import Forecast, Respond, TwinModel, rollout, sample_states
 from twinloop.entities import Action
 from twinloop.simulator import State
 from twinloop.slicing import SliceTable
@@ -58,8 +58,12 @@ def validate(
     proposals: tuple[Proposal, ...],
     standing: Action,
     slices: SliceTable,
+    respond: Respond | None = None,
 ) -> Verdict:
     """Verdict over `proposals`; `approved` is always valid: the winner, or the `standing` action that is in effect now.
+
+    With `respond`, a candidate is only the first slot's action and later ones follow from what it brought: how a
+    reservation is judged together with the policy that fills it (see `rollout`).
 
     All candidates meet the same sampled states and random numbers. Proposals are refused when unsafe, or when the best
     safe one scores below the standing decision; ties go to the first proposal.
@@ -72,7 +76,7 @@ def validate(
 
     def value(action: Action) -> Float[Array, " samples"]:
         def live(k: PRNGKeyArray, state: State) -> Float[Array, ""]:
-            served = rollout(k, judge.model, state, action, judge.horizon)
+            served = rollout(k, judge.model, state, action, judge.horizon, respond)
             users = jnp.maximum(jnp.sum(served.active), 1.0)
             return jnp.sum(served.satisfaction - STALL_WEIGHT * served.stalled_share) / users
 

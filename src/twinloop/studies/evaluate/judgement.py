@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from twinloop.errors import OutputError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from twinloop.reporting import Figure
 
 TARGET = 0.1
 _RESAMPLES = 400

@@ -1,0 +1,7 @@
+"""Chunked execution of a loop: progress, interruption, saving, resuming, seeds, statistics."""
+
+from twinloop.runs.compare import compare, paired_interval, parse_policy
+from twinloop.runs.directory import free_directory
+from twinloop.runs.execute import RunResult, run
+
+__all__ = ["RunResult", "compare", "free_directory", "paired_interval", "parse_policy", "run"]

@@ -1,0 +1,139 @@
+"""Blocks of slots as one compiled call, for one world or for several seeds side by side."""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+
+from twinloop.decision import bound
+from twinloop.loop import Loop, LoopState, slot, window
+from twinloop.network import SimulatedNetwork, realised_flows, realised_load_hz
+from twinloop.simulator import Outcome
+from twinloop.validation import Verdict
+
+BLOCK_SLOTS = 60
+_WINDOW_SALT = 1 << 30
+Values = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """The two programs of a loop, compiled for the shapes of one scenario, and how long that took."""
+
+    block: Callable[..., Any]
+    window: Callable[..., Any]
+    compile_s: float
+
+
+def block_length(total_slots: int, window_slots: int) -> int:
+    """Slots a block: the longest that divides the run, the window and a minute."""
+    return math.gcd(math.gcd(total_slots, window_slots), BLOCK_SLOTS)
+
+
+def window_due(first_slot: int, window_slots: int, block_slots: int) -> bool:
+    """Whether slices are decided before this block: every window, and after the first block, once twins know
+    anything.
+    """
+    return first_slot > 0 and (first_slot % window_slots == 0 or first_slot == block_slots)
+
+
+def use_persistent_cache() -> None:
+    """Keeps compiled programs between runs in TWINLOOP_CACHE or the user's cache folder; never fails a run."""
+    if jax.config.values.get("jax_compilation_cache_dir"):
+        return
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "twinloop" / "jax"
+    folder = Path(os.environ.get("TWINLOOP_CACHE", default))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def run_key(seed: int) -> PRNGKeyArray:
+    """The key of a run's random numbers; the scenario's world is drawn from another one."""
+    return jax.random.fold_in(jax.random.key(seed), 7)
+
+
+def live_block(
+    key: PRNGKeyArray, loop: Loop[SimulatedNetwork], state: LoopState, first_slot: Int[Array, ""], slots: int
+) -> tuple[LoopState, tuple[PyTree, PyTree]]:
+    """`slots` slots from `first_slot` on; every slot's key depends on its number alone, so blocks of any length
+    agree.
+    """
+
+    def live(before: LoopState, number: Int[Array, ""]) -> tuple[LoopState, tuple[PyTree, PyTree]]:
+        after, plant, trace = slot(jax.random.fold_in(key, number), loop, before)
+        truth = dict(vars(plant.outcome))
+        flat = {name: value for name, value in vars(trace).items() if name != "in_effect"} | vars(trace.in_effect)
+        return after, (truth, flat | _scores(loop, plant.outcome))
+
+    return jax.lax.scan(live, state, first_slot + jnp.arange(slots, dtype=jnp.int32))
+
+
+def _scores(loop: Loop[SimulatedNetwork], outcome: Outcome) -> dict[str, Array]:
+    """Bandwidth that the slot's needs asked for, and the most satisfaction that anybody could have given."""
+    params = loop.network.params
+    flows = realised_flows(params, outcome)
+    best = bound(
+        flows.spectral_efficiency[None],
+        flows.need_bps[None],
+        flows.members[None],
+        flows.cell[None],
+        flows.active[None],
+        params.topology.cell_bandwidth_hz,
+    )
+    return {
+        "load_hz": realised_load_hz(params, outcome),
+        "bound_satisfied": jnp.sum(best.satisfied),
+        "bound_users": jnp.sum(best.users),
+    }
+
+
+def decide_window(
+    key: PRNGKeyArray, loop: Loop[SimulatedNetwork], state: LoopState, first_slot: Int[Array, ""]
+) -> tuple[LoopState, Values]:
+    """One window decision before `first_slot`, and its verdict as arrays."""
+    after, verdict = window(jax.random.fold_in(key, first_slot + _WINDOW_SALT), loop, state)
+    return after, verdict_values(verdict)
+
+
+def verdict_values(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as arrays for a trace."""
+    policy = verdict.approved.policy
+    return {
+        "winner": policy,
+        "code": verdict.code,
+        "score_winner": verdict.score[policy + 1],
+        "score_standing": verdict.score[0],
+    }
+
+
+def compile_loop(
+    loop: Loop[SimulatedNetwork], state: LoopState, key: PRNGKeyArray, slots: int, *, seeds: bool = False
+) -> Compiled:
+    """Both programs, ahead of time. With `seeds` the loop, its state and the key carry a leading axis of seeds."""
+    begun = time.perf_counter()
+    first = jnp.zeros((), jnp.int32)
+
+    def block(k: PRNGKeyArray, lp: Loop[SimulatedNetwork], st: LoopState, number: Int[Array, ""]) -> Any:
+        return live_block(k, lp, st, number, slots)
+
+    def decide(k: PRNGKeyArray, lp: Loop[SimulatedNetwork], st: LoopState, number: Int[Array, ""]) -> Any:
+        return decide_window(k, lp, st, number)
+
+    axes = (eqx.if_array(0), eqx.if_array(0), eqx.if_array(0), None)
+    programs = [eqx.filter_vmap(f, in_axes=axes) if seeds else f for f in (block, decide)]
+    lowered: list[Any] = [eqx.filter_jit(f) for f in programs]
+    compiled = [f.lower(key, loop, state, first).compile() for f in lowered]
+    return Compiled(compiled[0], compiled[1], time.perf_counter() - begun)

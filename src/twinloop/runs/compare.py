@@ -1,0 +1,213 @@
+"""Policies on the same seeds: paired differences with intervals, a clairvoyant bound, and negative controls beside
+them.
+"""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+
+from twinloop.decision import ALLOCATIONS, RESERVATIONS
+from twinloop.errors import OutputError, ScenarioError
+from twinloop.loop import Loop, LoopState
+from twinloop.network import SimulatedNetwork
+from twinloop.runs import directory as files
+from twinloop.runs.blocks import block_length, compile_loop, run_key, use_persistent_cache, window_due
+from twinloop.runs.execute import Progress
+from twinloop.runs.recording import Block, Totals
+from twinloop.runs.resources import check
+from twinloop.runs.summary import summarise
+from twinloop.scenario import Policy, Scenario, apply_events, build_loop
+
+METRICS = (
+    "satisfaction",
+    "satisfaction_worst_decile",
+    "mean_quality",
+    "rebuffer_ratio",
+    "wasted_ratio",
+    "mean_rate_bps",
+    "resource_use",
+    "bandwidth_use",
+    "cycles_use",
+    "load_factor",
+    "fidelity",
+    "collected_bits",
+)
+CONTROLS = ("shuffled", "frozen")
+
+
+def parse_policy(text: str, base: Policy) -> Policy:
+    """Policy named `reservation+allocation`, such as convex+utility. Raises ScenarioError naming near misses."""
+    parts = text.strip().split("+")
+    if len(parts) != 2:
+        raise ScenarioError(f"policy {text!r} is not of the form reservation+allocation, such as convex+utility")
+    for name, known, kind in ((parts[0], RESERVATIONS, "reservation"), (parts[1], ALLOCATIONS, "allocation")):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ScenarioError(f"no {kind} policy {name!r}; {hint}there are {', '.join(known)}")
+    return base.model_copy(update={"reservation": parts[0], "allocation": parts[1]})
+
+
+def compare(
+    scenario: Scenario,
+    policies: Sequence[str],
+    *,
+    seeds: int = 5,
+    duration_s: float | None = None,
+    data: Path | None = None,
+    out: Path | None = None,
+    controls: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Runs every policy on the same `seeds` worlds and returns (and with `out` saves) `compare.json`.
+
+    The first policy is the proposed one: the others are compared with it pairwise, and the controls spoil its twins.
+    The bound is the best that anybody could do in the channels that the proposed policy met, with everything known.
+    Raises ScenarioError, DataError, ResourceError or OutputError before anything is run.
+    """
+    if not policies:
+        raise ScenarioError("name at least one policy, such as convex+utility")
+    if seeds < 2:
+        raise ScenarioError(f"{seeds} seeds give no interval; take at least 2")
+    chosen = {text.strip(): parse_policy(text, scenario.policy) for text in policies}
+    if duration_s is not None:
+        scenario = scenario.model_copy(update={"duration": duration_s})
+    slots = max(60, -(-round(scenario.duration) // 60) * 60)
+    check(scenario.model_copy(update={"users": scenario.users * seeds}), 60)
+    first = next(iter(chosen))
+    plans = {name: scenario.model_copy(update={"policy": policy}) for name, policy in chosen.items()}
+    for control in CONTROLS if controls else ():
+        twin = scenario.twin.model_copy(update={"control": control})
+        plans[f"{first} ({control} twins)"] = plans[first].model_copy(update={"twin": twin})
+    if out is not None:
+        files.prepare(out, resume=False)
+    use_persistent_cache()
+    numbers = [scenario.seed + offset for offset in range(seeds)]
+    results: dict[str, dict[str, list[float]]] = {}
+    bound: list[float] = []
+    for index, (name, plan) in enumerate(plans.items()):
+        begun = index * slots
+
+        def note(done: int, total: int, begun: int = begun) -> None:
+            if progress is not None:
+                progress(begun + done, total * len(plans))
+
+        summaries = _live(plan, numbers, slots, data, progress=note)
+        results[name] = {metric: [summary[metric] for summary in summaries] for metric in METRICS}
+        results[name]["rolled_back"] = [float(summary["decisions"]["rolled_back"]) for summary in summaries]
+        results[name]["refused"] = [float(summary["decisions"]["refused"]) for summary in summaries]
+        if index == 0:
+            bound = [summary["satisfaction_bound"] for summary in summaries]
+    comparison = _comparison(scenario, slots, numbers, results, bound, list(chosen))
+    if out is not None:
+        try:
+            files.write_json(out / "compare.json", comparison)
+        except ValueError as error:
+            raise OutputError(f"{out / 'compare.json'}: a figure is not finite ({error})") from error
+    return comparison
+
+
+def paired_interval(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+    """Mean difference ours - theirs over seeds and its 95 % Student interval; the seed is the unit."""
+    difference = np.asarray(ours, float) - np.asarray(theirs, float)
+    mean = float(difference.mean())
+    half = float(stats.t.ppf(0.975, len(difference) - 1) * difference.std(ddof=1) / math.sqrt(len(difference)))
+    return mean, mean - half, mean + half
+
+
+def _live(
+    plan: Scenario, seeds: list[int], slots: int, data: Path | None, *, progress: Progress
+) -> list[dict[str, Any]]:
+    worlds = [build_loop(plan.model_copy(update={"seed": seed}), data) for seed in seeds]
+    loop: Loop[SimulatedNetwork] = _stacked([world[0] for world in worlds])
+    state: LoopState = _stacked([world[1] for world in worlds])
+    key = jnp.stack([run_key(seed) for seed in seeds])
+    window_slots = round(plan.window)
+    length = block_length(slots, window_slots)
+    compiled = compile_loop(loop, state, key, length, seeds=True)
+    totals = [Totals() for _ in seeds]
+    for first in range(0, slots, length):
+        if plan.events:
+            singles = [apply_events(plan, world[0], 0, first + length) for world in worlds]
+            loop = _stacked(singles)
+        if window_due(first, window_slots, length):
+            state, verdict = compiled.window(key, loop, state, jnp.int32(first))
+            for total, winner in zip(totals, np.asarray(verdict["winner"]), strict=True):
+                total.count("window_proposed")
+                total.count("window_approved", float(winner >= 0))
+        state, (truth, trace) = compiled.block(key, loop, state, jnp.int32(first))
+        truth, trace = jax.device_get((truth, trace))
+        for row, total in enumerate(totals):
+            total.add(
+                _block(
+                    worlds[row][0],
+                    plan,
+                    first,
+                    {k: v[row] for k, v in truth.items()},
+                    {k: v[row] for k, v in trace.items()},
+                )
+            )
+        progress(first + length, slots)
+    policy = f"{plan.policy.reservation}+{plan.policy.allocation}"
+    return [
+        summarise(
+            total, scenario=plan.name, seed=seed, policy=policy, users=plan.user_count, slot_s=worlds[0][0].slot_s
+        )
+        for seed, total in zip(seeds, totals, strict=True)
+    ]
+
+
+def _block(
+    loop: Loop[SimulatedNetwork], plan: Scenario, first: int, truth: Mapping[str, Any], trace: Mapping[str, Any]
+) -> Block:
+    params = loop.network.params
+    return Block(
+        first_slot=first,
+        slot_s=loop.slot_s,
+        truth=truth,
+        trace=trace,
+        user_slice=np.asarray(params.user_slice),
+        cell_bandwidth_hz=np.asarray(params.topology.cell_bandwidth_hz),
+        server_cycles_per_s=np.asarray(params.topology.server_cycles_per_s),
+        policy=plan.policy.allocation,
+    )
+
+
+def _stacked(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0], *trees)
+
+
+def _comparison(
+    scenario: Scenario,
+    slots: int,
+    seeds: list[int],
+    results: dict[str, dict[str, list[float]]],
+    bound: list[float],
+    policies: list[str],
+) -> dict[str, Any]:
+    first = policies[0]
+    differences = []
+    for other in results:
+        if other == first:
+            continue
+        for metric in METRICS:
+            mean, low, high = paired_interval(results[first][metric], results[other][metric])
+            differences.append({"a": first, "b": other, "metric": metric, "mean": mean, "low": low, "high": high})
+    return {
+        "scenario": scenario.name,
+        "seeds": seeds,
+        "duration_s": float(slots),
+        "policies": {name: results[name] for name in policies},
+        "bound": {"satisfaction": bound},
+        "load_factor": results[first]["load_factor"],
+        "controls": {name: figures for name, figures in results.items() if name not in policies},
+        "differences": differences,
+    }

@@ -1,0 +1,261 @@
+"""One run of a scenario: built, lived block by block, saved as it goes, interrupted cleanly, resumed exactly."""
+
+import signal
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from twinloop import __version__
+from twinloop.errors import OutputError
+from twinloop.loop import Loop, LoopState
+from twinloop.network import SimulatedNetwork
+from twinloop.runs import directory as files
+from twinloop.runs.blocks import (
+    Compiled,
+    block_length,
+    compile_loop,
+    run_key,
+    use_persistent_cache,
+    window_due,
+)
+from twinloop.runs.recording import Block, Totals, tables, window_row
+from twinloop.runs.resources import check
+from twinloop.runs.retention import retention_table
+from twinloop.runs.summary import summarise
+from twinloop.scenario import Scenario, apply_events, build_loop, dump, hazard_class_names
+
+Progress = Callable[[int, int], None]
+_CHECKPOINT_EVERY_S = 10.0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left. `arrays` maps a truth or trace name to values led by [slots], for users [slots, users].
+
+    `directory` is None for a run that was not saved; a resumed run holds arrays from where it went on.
+    """
+
+    scenario: Scenario
+    summary: dict[str, Any]
+    arrays: Mapping[str, np.ndarray]
+    directory: Path | None
+    interrupted: bool
+
+
+def run(
+    scenario: Scenario,
+    *,
+    seed: int | None = None,
+    duration_s: float | None = None,
+    out: Path | str | None = None,
+    data: Path | str | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    command: str = "",
+) -> RunResult:
+    """Runs `scenario` and returns its figures and arrays; with `out` everything is saved there as well.
+
+    Raises ScenarioError, DataError, ResourceError or OutputError before anything is written.
+    """
+    if resume and out is None:
+        raise OutputError("--resume needs the directory of the interrupted run: give --out")
+    changes: dict[str, Any] = {"seed": scenario.seed if seed is None else seed}
+    changes["duration"] = scenario.duration if duration_s is None else duration_s
+    scenario = scenario.model_copy(update=changes)
+    live = _Live.build(scenario, None if data is None else Path(data))
+    if out is None:
+        return live.go_on(None, progress)
+    target = Path(out)
+    files.prepare(target, resume=resume)
+    with files.locked(target):
+        if resume:
+            live.restore(target)
+        else:
+            (target / "scenario.yaml").write_text(dump(scenario), encoding="utf-8")
+            files.write_json(
+                target / "command.json", {"command": command, "version": __version__, "jax": jax.__version__}
+            )
+        return live.go_on(target, progress)
+
+
+class _Live:
+    """A run under way."""
+
+    def __init__(
+        self, scenario: Scenario, data: Path | None, loop: Loop[SimulatedNetwork], state: LoopState, slots: int
+    ) -> None:
+        self.scenario = scenario
+        self.data = data
+        self.loop = loop
+        self.state = state
+        self.total_slots = slots
+        self.window_slots = round(scenario.window / loop.slot_s)
+        self.block_slots = block_length(slots, self.window_slots)
+        self.next_slot = 0
+        self.totals = Totals()
+        self.key = run_key(scenario.seed)
+        self.wall_s = 0.0
+        self.kept: list[dict[str, np.ndarray]] = []
+
+    @staticmethod
+    def build(scenario: Scenario, data: Path | None) -> "_Live":
+        """The loop of the scenario in its first slot. Durations are rounded up to whole tens of slots."""
+        use_persistent_cache()
+        slots = max(10, -(-round(scenario.duration) // 10) * 10)
+        check(scenario, block_length(slots, round(scenario.window)))
+        loop, state = build_loop(scenario, data)
+        return _Live(scenario, data, loop, state, slots)
+
+    def restore(self, target: Path) -> None:
+        """Goes back to the last checkpoint. Raises OutputError when it belongs to another scenario."""
+        if (target / "scenario.yaml").read_text(encoding="utf-8") != dump(self.scenario):
+            raise OutputError(
+                f"{target} was started with another scenario, seed or duration; give the same to --resume"
+            )
+        saved = files.read_json(target / files.PROGRESS)
+        try:
+            self.state = eqx.tree_deserialise_leaves(target / files.CHECKPOINT, self.state)
+        except (OSError, RuntimeError, ValueError, EOFError) as error:
+            raise OutputError(
+                f"the checkpoint in {target} cannot be read ({error}); start anew in another --out"
+            ) from error
+        self.next_slot, self.wall_s = int(saved["next_slot"]), float(saved["wall_s"])
+        self.totals = Totals(saved["sums"], saved["user_satisfaction"], saved["user_slots"])
+        self.loop = apply_events(self.scenario, self.loop, before_slot=self.next_slot)
+        files.drop_parts_from(target, self.next_slot // self.block_slots)
+
+    def go_on(self, target: Path | None, progress: Progress | None) -> RunResult:
+        """Lives the remaining blocks, or as many as Ctrl-C leaves."""
+        compiled = compile_loop(self.loop, self.state, self.key, self.block_slots)
+        begun, saved = time.perf_counter(), time.perf_counter()
+        before_s = self.wall_s
+        with _interruption() as interrupted:
+            while self.next_slot < self.total_slots and not interrupted():
+                self._one_block(compiled, target)
+                self.wall_s = before_s + time.perf_counter() - begun
+                if progress is not None:
+                    progress(self.next_slot, self.total_slots)
+                if target is not None and time.perf_counter() - saved > _CHECKPOINT_EVERY_S:
+                    self._checkpoint(target)
+                    saved = time.perf_counter()
+        return self._finish(target, compiled.compile_s)
+
+    def _one_block(self, compiled: Compiled, target: Path | None) -> None:
+        first = jnp.int32(self.next_slot)
+        self.loop = apply_events(self.scenario, self.loop, self.next_slot, self.block_slots)
+        decision: pa.Table | None = None
+        if window_due(self.next_slot, self.window_slots, self.block_slots):
+            self.state, verdict = compiled.window(self.key, self.loop, self.state, first)
+            values = {name: np.asarray(value) for name, value in verdict.items()}
+            decision = window_row(self.next_slot, values, (self.scenario.policy.reservation,))
+            self.totals.count("window_proposed")
+            self.totals.count("window_approved", float(values["winner"] >= 0))
+        self.state, (truth, trace) = compiled.block(self.key, self.loop, self.state, first)
+        block = self._block(jax.device_get(truth), jax.device_get(trace))
+        self.totals.add(block)
+        if target is None:
+            self.kept.append({**block.truth, **block.trace})
+        else:
+            self._save(target, block, decision)
+        self.next_slot += self.block_slots
+
+    def _block(self, truth: Mapping[str, np.ndarray], trace: Mapping[str, np.ndarray]) -> Block:
+        topology = self.loop.network.params.topology
+        return Block(
+            first_slot=self.next_slot,
+            slot_s=self.loop.slot_s,
+            truth=truth,
+            trace=trace,
+            user_slice=np.asarray(self.loop.network.params.user_slice),
+            cell_bandwidth_hz=np.asarray(topology.cell_bandwidth_hz),
+            server_cycles_per_s=np.asarray(topology.server_cycles_per_s),
+            policy=self.scenario.policy.allocation,
+        )
+
+    def _save(self, target: Path, block: Block, decision: pa.Table | None) -> None:
+        number = self.next_slot // self.block_slots
+        for table, rows in tables(block).items():
+            if table == "decisions" and decision is not None:
+                rows = pa.concat_tables([decision.cast(rows.schema), rows])
+            files.write_part(target, table, number, rows)
+
+    def _checkpoint(self, target: Path) -> None:
+        scratch = target / (files.CHECKPOINT + ".new")
+        eqx.tree_serialise_leaves(scratch, self.state)
+        (target / files.CHECKPOINT).unlink(missing_ok=True)
+        scratch.rename(target / files.CHECKPOINT)
+        progress = {
+            "next_slot": self.next_slot,
+            "wall_s": self.wall_s,
+            "sums": self.totals.sums,
+            "user_satisfaction": self.totals.user_satisfaction,
+            "user_slots": self.totals.user_slots,
+        }
+        files.write_json(target / files.PROGRESS, progress)
+
+    def _finish(self, target: Path | None, compile_s: float) -> RunResult:
+        interrupted = self.next_slot < self.total_slots
+        policy = f"{self.scenario.policy.reservation}+{self.scenario.policy.allocation}"
+        summary = summarise(
+            self.totals,
+            scenario=self.scenario.name,
+            seed=self.scenario.seed,
+            policy=policy,
+            users=self.scenario.user_count,
+            slot_s=self.loop.slot_s,
+        )
+        summary |= {
+            "planned_slots": self.total_slots,
+            "interrupted": interrupted,
+            "wall_s": self.wall_s,
+            "compile_s": compile_s,
+            "user_slots_per_s": self.totals.sums.get("user_slots", 0.0) / max(self.wall_s, 1e-9),
+        }
+        if target is not None:
+            self._leave(target, summary, interrupted)
+        arrays = {name: np.concatenate([b[name] for b in self.kept]) for name in self.kept[0]} if self.kept else {}
+        return RunResult(self.scenario, summary, arrays, target, interrupted)
+
+    def _leave(self, target: Path, summary: dict[str, Any], interrupted: bool) -> None:
+        files.merge_parts(target)
+        if (target / "users.parquet").exists():
+            names = hazard_class_names(self.scenario, self.data)
+            rows = retention_table(self.loop.network.params, names, target / "users.parquet")
+            if rows is not None:
+                pq.write_table(rows, target / "retention.parquet")
+        files.write_json(target / files.SUMMARY, summary)
+        if interrupted:
+            self._checkpoint(target)
+        else:
+            files.forget_progress(target)
+
+
+@contextmanager
+def _interruption() -> Generator[Callable[[], bool]]:
+    """Within, the first Ctrl-C only raises a flag; a second one interrupts at once."""
+    asked = False
+
+    def note(signum: int, frame: Any) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        previous = signal.signal(signal.SIGINT, note)
+    except ValueError:
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, previous)
