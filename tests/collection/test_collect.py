@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinloop.collection import CollectionState, Fidelity, adapt, collect
-from twinloop.network import Override, Receipts, Report, Reports, default_request
+from twinloop.network import HEADER_BITS, Override, Receipts, Report, Reports, default_request
 
 REQUEST = default_request()
 USERS, LANES = 3, 3
@@ -61,13 +61,13 @@ def test_a_duplicate_costs_bits_and_counts_once():
     once = collected(REQUEST, report(5, [(2, 5, 8, {0: 1.0})])).users
     twice = collected(REQUEST, report(5, [(2, 5, 8, {0: 1.0}), (2, 5, 8, {0: 1.0})])).users
     assert (int(twice.reports), int(twice.duplicates)) == (1, 1)
-    assert float(twice.bits) == 2 * float(once.bits) == 2 * 20
+    assert float(twice.bits) == 2 * float(once.bits) == 2 * (20 + HEADER_BITS)
 
 
 def test_bits_are_those_of_the_requested_precision():
     request = default_request({"users": {"sinr_db": Override(bits=3), "speed_mps": Override(bits=11)}})
     seen = collected(request, report(5, [(0, 5, 8, {2: 1.0, 4: 1.0})])).users
-    assert float(seen.bits) == 3 + 11
+    assert float(seen.bits) == 3 + 11 + HEADER_BITS
 
 
 def test_what_is_not_finite_or_before_slot_0_is_no_measurement():

@@ -105,9 +105,9 @@ def test_a_checkpoint_survives_a_failure(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_one_line(tmp_path):
-    with pytest.raises(OutputError, match=r"writing failed \(No space left on device\); make room"):
-        with files.locked(tmp_path), Path("/dev/full").open("w") as disk:
-            disk.write("x")
+    told = pytest.raises(OutputError, match=r"writing failed \(No space left on device\); make room")
+    with told, files.locked(tmp_path), Path("/dev/full").open("w") as disk:
+        disk.write("x")
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path):

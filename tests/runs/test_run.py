@@ -194,7 +194,7 @@ def test_an_interrupted_run_is_not_overwritten_or_mixed(tiny, halfway):
 def test_a_truncated_checkpoint_is_told(left, tiny, halfway):
     checkpoint = halfway / "state.eqx"
     checkpoint.write_bytes(checkpoint.read_bytes()[:left])
-    with pytest.raises(OutputError, match="checkpoint .* cannot be read"):
+    with pytest.raises(OutputError, match=r"checkpoint .* cannot be read"):
         runs.run(tiny, out=halfway, resume=True)
 
 

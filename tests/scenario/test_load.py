@@ -1,4 +1,4 @@
-"""Scenario files: shipped ones are sound, and every fault is one line that names the field, the value and the way out."""
+"""Scenario files: shipped ones are sound, and every fault is one line: the field, the value, the way out."""
 
 import json
 import re

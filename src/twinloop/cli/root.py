@@ -4,6 +4,7 @@ No module of this package loads the rest of twinloop before a command needs it, 
 at once, also where JAX is broken.
 """
 
+import importlib
 import os
 import sys
 from typing import Any
@@ -71,7 +72,7 @@ def _refuse(error: Any) -> None:
 def _broken_jax() -> Exception | None:
     """What importing JAX raises: anything at all where its installation is broken, None where it is sound."""
     try:
-        pass  # pyright: ignore[reportUnusedImport] - imported to see whether it can be
+        importlib.import_module("jax")
     except Exception as error:
         return error
     return None

@@ -66,12 +66,9 @@ def run(
     lasting = seconds(duration)
     target = out if out is not None else runs.free_directory(Path("runs"), entry.name)
     console = Console()
-    console.print(
-        f"[bold]{escape(entry.title)}[/bold]: {entry.user_count:,} users, {len(entry.network.cells)} cells -> "
-        f"{escape(str(target))}",
-        soft_wrap=True,
-    )
     with clean_stop(target), progress_bar(console, "slots") as advance:
+        people = f"{entry.user_count:,} users, {len(entry.network.cells)} cells"
+        console.print(f"[bold]{escape(entry.title)}[/bold]: {people} -> {escape(str(target))}", soft_wrap=True)
         result = runs.run(
             entry,
             seed=seed,
@@ -79,6 +76,7 @@ def run(
             out=target,
             data=existing(data),
             resume=resume,
+            keep_arrays=False,
             progress=advance,
             command=shlex.join(["twinloop", *sys.argv[1:]]),
         )

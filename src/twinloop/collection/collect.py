@@ -4,15 +4,15 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from twinloop.network import KindRequest, Report, Reports, Request
+from twinloop.network import HEADER_BITS, KindRequest, Report, Reports, Request
 
 
 class Seen(eqx.Module):
     """What one slot's reports say about one kind of entity.
 
-    `value[e, a]` measured in `slot[e, a]`, valid where `fresh`. `bits` received, duplicates included since they were
-    carried too. `reports` distinct reports, of which `late` measured before the slot they arrived in; `duplicates`
-    reports that repeat another one of the same slot.
+    `value[e, a]` measured in `slot[e, a]`, valid where `fresh`. `bits` received with their headers, duplicates
+    included since they were carried too. `reports` distinct reports, of which `late` measured before the slot they
+    arrived in; `duplicates` reports that repeat another one of the same slot.
     """
 
     value: Float[Array, "entities attributes"]
@@ -75,7 +75,7 @@ def _seen(request: KindRequest, reports: Reports, now: Int[Array, ""]) -> Seen:
         value=value,
         fresh=slot >= 0,
         slot=slot,
-        bits=jnp.dot(carried, request.bits.astype(jnp.float32)),
+        bits=jnp.dot(carried, request.bits.astype(jnp.float32)) + HEADER_BITS * jnp.sum(jnp.any(reports.sent, axis=2)),
         reports=jnp.sum(distinct),
         late=jnp.sum(distinct & (measured < now)),
         duplicates=jnp.sum(duplicate),

@@ -42,7 +42,8 @@ _CHECKPOINT_EVERY_S = 10.0
 class RunResult:
     """What a run left. `arrays` maps a truth or trace name to values led by [slots], for users [slots, users].
 
-    `directory` is None for a run that was not saved; a resumed run holds arrays from where it went on.
+    `directory` is None for a run that was not saved; a resumed run holds arrays from where it went on, and one without
+    `keep_arrays` holds none.
     """
 
     scenario: Scenario
@@ -60,10 +61,13 @@ def run(
     out: Path | str | None = None,
     data: Path | str | None = None,
     resume: bool = False,
+    keep_arrays: bool = True,
     progress: Progress | None = None,
     command: str = "",
 ) -> RunResult:
     """Runs `scenario` and returns its figures and arrays; with `out` everything is saved there as well.
+
+    Arrays take about 200 bytes a user and slot; without `keep_arrays` a long run of many users needs no memory for them.
 
     Raises ScenarioError, DataError, ResourceError or OutputError before anything is written.
     """
@@ -73,6 +77,7 @@ def run(
     changes["duration"] = scenario.duration if duration_s is None else duration_s
     scenario = scenario.model_copy(update=changes)
     live = _Live.build(scenario, None if data is None else Path(data))
+    live.keeps = keep_arrays
     if out is None:
         return live.go_on(None, progress)
     target = Path(out)
@@ -105,6 +110,7 @@ class _Live:
         self.totals = Totals()
         self.key = run_key(scenario.seed)
         self.wall_s = 0.0
+        self.keeps = True
         self.kept: list[dict[str, np.ndarray]] = []
 
     @staticmethod
@@ -163,9 +169,9 @@ class _Live:
         self.state, (truth, trace) = compiled.block(self.key, self.loop, self.state, first)
         block = self._block(jax.device_get(truth), jax.device_get(trace))
         self.totals.add(block)
-        if target is None:
+        if self.keeps:
             self.kept.append({**block.truth, **block.trace})
-        else:
+        if target is not None:
             self._save(target, block, decision)
         self.next_slot += self.block_slots
 

@@ -14,6 +14,7 @@ from twinloop.validation import RESULTS
 
 Values = NDArray[Any]
 MOST_RECORDED_USERS = 2_500
+_PERIODIC = np.array([attribute.method == "periodic" for attribute in USER_ATTRIBUTES])
 _USER_COLUMNS = (
     "x_m",
     "y_m",
@@ -272,8 +273,8 @@ def block_sums(block: Block) -> dict[str, float]:
         "bound_satisfied": float(np.sum(trace["bound_satisfied"], dtype=np.float64)),
         "bound_users": float(np.sum(trace["bound_users"], dtype=np.float64)),
         "load_hz": float(np.sum(trace["load_hz"], dtype=np.float64)),
-        "fidelity": float(np.sum(trace["fidelity"].mean(axis=1), dtype=np.float64)),
-        "age_s": float(np.sum(trace["age_s"].mean(axis=1), dtype=np.float64)),
+        "fidelity": float(np.sum(trace["fidelity"][:, _PERIODIC].mean(axis=1), dtype=np.float64)),
+        "age_s": float(np.sum(trace["age_s"][:, _PERIODIC].mean(axis=1), dtype=np.float64)),
         "bits": float(np.sum(trace["bits"], dtype=np.float64)),
         "approved": float(np.sum(trace["winner"] >= 0)),
         "refused": float(np.sum(trace["winner"] < 0)),

@@ -15,7 +15,8 @@ def summarise(totals: Totals, *, scenario: str, seed: int, policy: str, users: i
     slot known, slices, computing and delays left out (decision.bound). wasted_ratio: bits dropped unseen / bits
     delivered. resource_use: mean of bandwidth_use (used and debited bandwidth / all) and cycles_use (mean server
     utilisation). load_factor: bandwidth that the needed rates ask for at the realised channels / bandwidth there is.
-    fidelity in [0, 1] and mean_age_s over user attributes and slots.
+    fidelity in [0, 1] and mean_age_s over slots and user attributes, without those that are only sent when they change:
+    their next report is a change by definition, and their age no staleness.
     """
     sums = totals.sums
 

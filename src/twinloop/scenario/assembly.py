@@ -266,17 +266,13 @@ def _begin(
 
 
 def _empty_twins(scenario: Scenario, watching: Watching, cells: int, servers: int) -> Twins:
-    classes = len(watching.class_names)
-    length = np.zeros(classes)
-    catalogue = watching.catalogue
-    np.maximum.at(length, np.asarray(catalogue.video_class), np.asarray(catalogue.length_s))
     return empty_twins(
         users=scenario.user_count,
         cells=cells,
         servers=servers,
         slices=len(scenario.slices),
         history=scenario.twin.history,
-        class_length_s=jnp.asarray(np.maximum(length, 1.0), jnp.float32),
+        class_length_s=jnp.asarray(watching.class_length_s, jnp.float32),
     )
 
 

@@ -1,6 +1,6 @@
 """From a scenario to what people watch and when they leave: embedded figures, or real videos, sizes and swipes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -38,11 +38,15 @@ _PREFERENCE_CONCENTRATION = 0.5
 
 @dataclass(frozen=True)
 class Watching:
-    """The catalogue, hazards [classes, seconds] and the name of every hazard class."""
+    """The catalogue, and of every hazard class its hazards [classes, seconds], its name and how long its videos last.
+
+    Classes do not depend on which videos a seed puts into the catalogue, so all seeds have the same shapes.
+    """
 
     catalogue: Catalogue
     hazard: NDArray[np.float64]
     class_names: tuple[str, ...]
+    class_length_s: NDArray[np.float64]
 
 
 def build_watching(scenario: Scenario, data: Path | None, rng: np.random.Generator) -> Watching:
@@ -52,7 +56,7 @@ def build_watching(scenario: Scenario, data: Path | None, rng: np.random.Generat
     if viewing.requests == "hazard":
         return watching
     constant = 1.0 - np.exp(-viewing.poisson_per_min / 60.0)
-    return Watching(watching.catalogue, np.full_like(watching.hazard, constant), watching.class_names)
+    return replace(watching, hazard=np.full_like(watching.hazard, constant))
 
 
 def build_viewers(scenario: Scenario, watching: Watching, rng: np.random.Generator) -> Viewers:
@@ -141,7 +145,7 @@ def _embedded(viewing: Viewing) -> Watching:
     figures = shipped_figures().viewing
     catalogue = default_catalogue(videos=viewing.videos, length_s=VIDEO_S, zipf_exponent=viewing.zipf)
     hazards = np.array([figures.hazard(figures.names.index(kind), VIDEO_S) for kind in DEFAULT_TYPES])
-    return Watching(catalogue, hazards, DEFAULT_TYPES)
+    return Watching(catalogue, hazards, DEFAULT_TYPES, np.full(len(DEFAULT_TYPES), VIDEO_S))
 
 
 def _real(viewing: Viewing, data: Path, rng: np.random.Generator) -> Watching:
@@ -167,7 +171,12 @@ def _real(viewing: Viewing, data: Path, rng: np.random.Generator) -> Watching:
         version_bps=np.mean([size.version_bps for size in sizes], axis=0),
         popularity=rank**-viewing.zipf,
     )
-    return Watching(catalogue, hazards, tuple(video.name for video in measured))
+    return Watching(
+        catalogue,
+        hazards,
+        tuple(video.name for video in measured),
+        np.array([video.length_s for video in measured], float),
+    )
 
 
 def _padded(hazard: NDArray[np.float64]) -> NDArray[np.float64]:
