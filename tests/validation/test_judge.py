@@ -93,7 +93,9 @@ def breach(action: Action, code: int) -> Action:
     if code == CAPACITY:
         return replaced(action, slice_bandwidth_hz=2.0 * held)
     if code == ISOLATION:
-        return replaced(action, slice_bandwidth_hz=held.at[:, 1].set(0.0).at[:, 0].mul(2.0), flow_bandwidth_hz=0 * flows)
+        return replaced(
+            action, slice_bandwidth_hz=held.at[:, 1].set(0.0).at[:, 0].mul(2.0), flow_bandwidth_hz=0 * flows
+        )
     if code == NOT_FINITE:
         return replaced(action, flow_bandwidth_hz=flows.at[0].set(jnp.nan))
     return replaced(action, flow_bandwidth_hz=3.0 * flows)
@@ -138,9 +140,7 @@ def test_what_breaks_a_promise_is_refused_by_name(court, code):
 def test_a_floor_counts_only_as_far_as_it_is_needed(court):
     action = court.action(FED)
     nobody = jnp.zeros_like(court.features.slice_demand_hz[:, 1])
-    idle = eqx.tree_at(
-        lambda f: f.slice_demand_hz, court.features, court.features.slice_demand_hz.at[:, 1].set(nobody)
-    )
+    idle = eqx.tree_at(lambda f: f.slice_demand_hz, court.features, court.features.slice_demand_hz.at[:, 1].set(nobody))
     unsafe = breach(action, ISOLATION)
     proposals = (Proposal(unsafe, jnp.int32(0)), Proposal(unsafe, jnp.int32(1)))
     decided = verdict(KEY, court.judge, court.twins, court.forecast, idle, proposals, action, court.slices, None)

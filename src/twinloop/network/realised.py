@@ -45,12 +45,12 @@ def realised_flows(params: Params, outcome: Outcome) -> RealisedFlows:
 
 
 def realised_load_hz(params: Params, outcome: Outcome) -> Float[Array, " cells"]:
-    """Bandwidth that the slot's needs ask of each cell, sum of need / spectral efficiency over its flows, at most 100
-    W.
+    """Bandwidth that the slot's needs ask of each cell: sum over its flows of need / spectral efficiency.
 
-    The load factor of a run is this over the cells' bandwidth.
+    A flow counts at most the cell's whole bandwidth W, so that one user without a signal is one cell's load and not a
+    thousand's. The load factor of a run is this over the cells' bandwidth.
     """
     flows = realised_flows(params, outcome)
-    load = jnp.where(flows.active, flows.need_bps / flows.spectral_efficiency, 0.0)
     bandwidth = params.topology.cell_bandwidth_hz
-    return jnp.minimum(jax.ops.segment_sum(load, flows.cell, bandwidth.shape[0]), 100.0 * bandwidth)
+    asked = jnp.minimum(flows.need_bps / flows.spectral_efficiency, bandwidth[flows.cell])
+    return jax.ops.segment_sum(jnp.where(flows.active, asked, 0.0), flows.cell, bandwidth.shape[0])

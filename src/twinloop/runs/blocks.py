@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Int, Key, PRNGKeyArray, PyTree
 
 from twinloop.decision import bound
 from twinloop.loop import Loop, LoopState, slot, window
@@ -102,7 +102,7 @@ def _scores(loop: Loop[SimulatedNetwork], outcome: Outcome) -> dict[str, Array]:
 
 def decide_window(
     key: PRNGKeyArray, loop: Loop[SimulatedNetwork], state: LoopState, first_slot: Int[Array, ""]
-) -> tuple[LoopState, Values]:
+) -> tuple[LoopState, dict[str, Any]]:
     """One window decision before `first_slot`, and its verdict as arrays."""
     after, verdict = window(jax.random.fold_in(key, first_slot + _WINDOW_SALT), loop, state)
     return after, verdict_values(verdict)
@@ -120,7 +120,7 @@ def verdict_values(verdict: Verdict) -> dict[str, Any]:
 
 
 def compile_loop(
-    loop: Loop[SimulatedNetwork], state: LoopState, key: PRNGKeyArray, slots: int, *, seeds: bool = False
+    loop: Loop[SimulatedNetwork], state: LoopState, key: Key[Array, "..."], slots: int, *, seeds: bool = False
 ) -> Compiled:
     """Both programs, ahead of time. With `seeds` the loop, its state and the key carry a leading axis of seeds."""
     begun = time.perf_counter()

@@ -5,6 +5,7 @@ them.
 import difflib
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from twinloop.decision import ALLOCATIONS, RESERVATIONS
-from twinloop.errors import OutputError, ScenarioError
+from twinloop.errors import ScenarioError
 from twinloop.loop import Loop, LoopState
 from twinloop.network import SimulatedNetwork
 from twinloop.runs import directory as files
@@ -34,6 +35,7 @@ METRICS = (
     "wasted_ratio",
     "mean_rate_bps",
     "resource_use",
+    "resource_per_satisfaction",
     "bandwidth_use",
     "cycles_use",
     "load_factor",
@@ -82,37 +84,35 @@ def compare(
         scenario = scenario.model_copy(update={"duration": duration_s})
     slots = max(60, -(-round(scenario.duration) // 60) * 60)
     check(scenario.model_copy(update={"users": scenario.users * seeds}), 60)
+    plans = _plans(scenario, chosen, controls=controls)
+    if out is not None:
+        files.prepare(out, resume=False)
+    use_persistent_cache()
+    numbers = [scenario.seed + offset for offset in range(seeds)]
+    with nullcontext() if out is None else files.locked(out):
+        lived: dict[str, list[dict[str, Any]]] = {}
+        for name, plan in plans.items():
+            begun = len(lived) * slots
+
+            def note(done: int, total: int, begun: int = begun) -> None:
+                if progress is not None:
+                    progress(begun + done, total * len(plans))
+
+            lived[name] = _live(plan, numbers, slots, data, progress=note)
+        comparison = _comparison(scenario, slots, numbers, lived, list(chosen))
+        if out is not None:
+            files.write_json(out / "compare.json", comparison)
+    return comparison
+
+
+def _plans(scenario: Scenario, chosen: Mapping[str, Policy], *, controls: bool) -> dict[str, Scenario]:
+    """What is lived, by name: every policy, then the first one with its twins spoiled."""
     first = next(iter(chosen))
     plans = {name: scenario.model_copy(update={"policy": policy}) for name, policy in chosen.items()}
     for control in CONTROLS if controls else ():
         twin = scenario.twin.model_copy(update={"control": control})
         plans[f"{first} ({control} twins)"] = plans[first].model_copy(update={"twin": twin})
-    if out is not None:
-        files.prepare(out, resume=False)
-    use_persistent_cache()
-    numbers = [scenario.seed + offset for offset in range(seeds)]
-    results: dict[str, dict[str, list[float]]] = {}
-    bound: list[float] = []
-    for index, (name, plan) in enumerate(plans.items()):
-        begun = index * slots
-
-        def note(done: int, total: int, begun: int = begun) -> None:
-            if progress is not None:
-                progress(begun + done, total * len(plans))
-
-        summaries = _live(plan, numbers, slots, data, progress=note)
-        results[name] = {metric: [summary[metric] for summary in summaries] for metric in METRICS}
-        results[name]["rolled_back"] = [float(summary["decisions"]["rolled_back"]) for summary in summaries]
-        results[name]["refused"] = [float(summary["decisions"]["refused"]) for summary in summaries]
-        if index == 0:
-            bound = [summary["satisfaction_bound"] for summary in summaries]
-    comparison = _comparison(scenario, slots, numbers, results, bound, list(chosen))
-    if out is not None:
-        try:
-            files.write_json(out / "compare.json", comparison)
-        except ValueError as error:
-            raise OutputError(f"{out / 'compare.json'}: a figure is not finite ({error})") from error
-    return comparison
+    return plans
 
 
 def paired_interval(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
@@ -189,11 +189,15 @@ def _comparison(
     scenario: Scenario,
     slots: int,
     seeds: list[int],
-    results: dict[str, dict[str, list[float]]],
-    bound: list[float],
+    lived: Mapping[str, list[dict[str, Any]]],
     policies: list[str],
 ) -> dict[str, Any]:
     first = policies[0]
+    results: dict[str, dict[str, list[float]]] = {}
+    for name, summaries in lived.items():
+        results[name] = {metric: [summary[metric] for summary in summaries] for metric in METRICS}
+        for count in ("refused", "rolled_back"):
+            results[name][count] = [float(summary["decisions"][count]) for summary in summaries]
     differences = []
     for other in results:
         if other == first:
@@ -206,7 +210,7 @@ def _comparison(
         "seeds": seeds,
         "duration_s": float(slots),
         "policies": {name: results[name] for name in policies},
-        "bound": {"satisfaction": bound},
+        "bound": {"satisfaction": [summary["satisfaction_bound"] for summary in lived[first]]},
         "load_factor": results[first]["load_factor"],
         "controls": {name: figures for name, figures in results.items() if name not in policies},
         "differences": differences,

@@ -1,5 +1,6 @@
 """One run of a scenario: built, lived block by block, saved as it goes, interrupted cleanly, resumed exactly."""
 
+import json
 import signal
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -67,7 +68,7 @@ def run(
 ) -> RunResult:
     """Runs `scenario` and returns its figures and arrays; with `out` everything is saved there as well.
 
-    Arrays take about 200 bytes a user and slot; without `keep_arrays` a long run of many users needs no memory for them.
+    Arrays take about 200 bytes a user and slot; without `keep_arrays` none are held, however long the run.
 
     Raises ScenarioError, DataError, ResourceError or OutputError before anything is written.
     """
@@ -128,9 +129,10 @@ class _Live:
             raise OutputError(
                 f"{target} was started with another scenario, seed or duration; give the same to --resume"
             )
-        saved = files.read_json(target / files.PROGRESS)
         try:
-            self.state = eqx.tree_deserialise_leaves(target / files.CHECKPOINT, self.state)
+            with (target / files.CHECKPOINT).open("rb") as file:
+                saved = json.loads(file.readline())
+                self.state = eqx.tree_deserialise_leaves(file, self.state)
         except (OSError, RuntimeError, ValueError, EOFError) as error:
             raise OutputError(
                 f"the checkpoint in {target} cannot be read ({error}); start anew in another --out"
@@ -196,18 +198,19 @@ class _Live:
             files.write_part(target, table, number, rows)
 
     def _checkpoint(self, target: Path) -> None:
-        scratch = target / (files.CHECKPOINT + ".new")
-        eqx.tree_serialise_leaves(scratch, self.state)
-        (target / files.CHECKPOINT).unlink(missing_ok=True)
-        scratch.rename(target / files.CHECKPOINT)
-        progress = {
+        sums = {
             "next_slot": self.next_slot,
             "wall_s": self.wall_s,
             "sums": self.totals.sums,
             "user_satisfaction": self.totals.user_satisfaction,
             "user_slots": self.totals.user_slots,
         }
-        files.write_json(target / files.PROGRESS, progress)
+        scratch = target / (files.CHECKPOINT + ".new")
+        with scratch.open("wb") as file:
+            file.write(json.dumps(sums).encode() + b"\n")
+            eqx.tree_serialise_leaves(file, self.state)
+        scratch.replace(target / files.CHECKPOINT)
+        files.write_json(target / files.PROGRESS, {"next_slot": self.next_slot, "slots": self.total_slots})
 
     def _finish(self, target: Path | None, compile_s: float) -> RunResult:
         interrupted = self.next_slot < self.total_slots
@@ -233,6 +236,8 @@ class _Live:
         return RunResult(self.scenario, summary, arrays, target, interrupted)
 
     def _leave(self, target: Path, summary: dict[str, Any], interrupted: bool) -> None:
+        if interrupted:
+            self._checkpoint(target)
         files.merge_parts(target)
         if (target / "users.parquet").exists():
             names = hazard_class_names(self.scenario, self.data)
@@ -240,9 +245,7 @@ class _Live:
             if rows is not None:
                 pq.write_table(rows, target / "retention.parquet")
         files.write_json(target / files.SUMMARY, summary)
-        if interrupted:
-            self._checkpoint(target)
-        else:
+        if not interrupted:
             files.forget_progress(target)
 
 

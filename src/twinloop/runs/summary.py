@@ -10,13 +10,14 @@ from twinloop.runs.recording import Totals
 def summarise(totals: Totals, *, scenario: str, seed: int, policy: str, users: int, slot_s: float) -> dict[str, Any]:
     """Summary of a run's totals.
 
-    satisfaction: mean over users of each user's mean of min(delivered / needed rate, 1). rebuffer_ratio: stalled time
-    / time present. satisfaction_bound: the most that anybody could have reached in the channels that were met, every
-    slot known, slices, computing and delays left out (decision.bound). wasted_ratio: bits dropped unseen / bits
-    delivered. resource_use: mean of bandwidth_use (used and debited bandwidth / all) and cycles_use (mean server
-    utilisation). load_factor: bandwidth that the needed rates ask for at the realised channels / bandwidth there is.
-    fidelity in [0, 1] and mean_age_s over slots and user attributes, without those that are only sent when they change:
-    their next report is a change by definition, and their age no staleness.
+    satisfaction: mean over users of each user's mean of min(delivered / needed rate, 1). rebuffer_ratio: stalled
+    time / time present. satisfaction_bound: the most that anybody could have reached in the channels that were met,
+    every slot known, slices, computing and delays left out (decision.bound). wasted_ratio: bits dropped unseen /
+    bits delivered. resource_use: mean of bandwidth_use (used and debited bandwidth / all) and cycles_use (mean
+    server utilisation), resource_per_satisfaction is it over satisfaction. load_factor: bandwidth that the needed
+    rates ask for at the realised channels / bandwidth there is. fidelity in [0, 1] and mean_age_s over slots and
+    user attributes, without those that are only sent when they change: their next report is a change by definition,
+    and their age no staleness.
     """
     sums = totals.sums
 
@@ -28,6 +29,7 @@ def summarise(totals: Totals, *, scenario: str, seed: int, policy: str, users: i
     by_user = np.array(totals.user_satisfaction)[present] / np.array(totals.user_slots)[present]
     bandwidth_use, cycles_use = mean("used_hz", "capacity_hz"), mean("cycles_share", "server_slots")
     windows = sums.get("window_proposed", 0.0)
+    satisfaction, resource_use = float(by_user.mean()) if by_user.size else 0.0, (bandwidth_use + cycles_use) / 2
     return {
         "scenario": scenario,
         "seed": seed,
@@ -36,7 +38,7 @@ def summarise(totals: Totals, *, scenario: str, seed: int, policy: str, users: i
         "slot_s": slot_s,
         "users": users,
         "mean_rate_bps": sums.get("delivered_bits", 0.0) / seconds,
-        "satisfaction": float(by_user.mean()) if by_user.size else 0.0,
+        "satisfaction": satisfaction,
         "satisfaction_bound": mean("bound_satisfied", "bound_users"),
         "satisfaction_worst_decile": float(np.quantile(by_user, 0.1)) if by_user.size else 0.0,
         "rebuffer_ratio": sums.get("rebuffer_s", 0.0) / seconds,
@@ -44,7 +46,8 @@ def summarise(totals: Totals, *, scenario: str, seed: int, policy: str, users: i
         "mean_quality_change": mean("quality_change", "user_slots"),
         "swipes_per_min": 60.0 * sums.get("swipes", 0.0) / seconds,
         "wasted_ratio": mean("wasted_bits", "delivered_bits"),
-        "resource_use": (bandwidth_use + cycles_use) / 2,
+        "resource_use": resource_use,
+        "resource_per_satisfaction": resource_use / max(satisfaction, 1e-3),
         "bandwidth_use": bandwidth_use,
         "cycles_use": cycles_use,
         "load_factor": mean("load_hz", "capacity_hz"),

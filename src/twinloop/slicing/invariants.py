@@ -29,7 +29,7 @@ def capacity_and_isolation(
     needs; an inactive slice has nothing. `tolerance` is relative to the capacity.
     """
     scale = capacity[:, None] * tolerance
-    floor = jnp.minimum(table.floor_share * capacity[:, None], demand)
+    floor = jnp.minimum(table.floor_share[None, :] * capacity[:, None], demand)
     below = jnp.where(table.active, reserved < floor - scale, reserved > scale)
     return Violations(
         capacity=jnp.any(jnp.sum(reserved, axis=1) > capacity * (1 + tolerance)) | jnp.any(reserved < -scale),

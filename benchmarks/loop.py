@@ -1,0 +1,280 @@
+"""The closed loop of `campus`, from end to end: speed, compile time, and where a slot's time goes.
+
+    python benchmarks/loop.py [--json FILE] [--quick]
+
+`slots/s` is a run through `twinloop.runs`, kept in memory: blocks of slots, records moved to the host, no files. Compile
+times are those of new processes that share a cache folder which is empty at first.
+
+Shares: the inputs of every stage are recorded over one block in the middle of a run; then each stage alone, and the whole
+slot, is one compiled program that maps over its recorded inputs. What a stage costs alone is more than what it costs
+inside the slot, where the compiler fuses neighbours, so the shares need not sum to 1 exactly; the sum is a row.
+`assimilate` includes retiring and aggregating twins, `validate` the rollouts of every candidate in the judge's simulator.
+
+Peers, both this loop: the same compiled slot called from Python once a slot, and the same slot run operation by operation
+without compilation (one slot, after one that fills JAX's caches).
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from table import Row, arguments, present
+
+from twinloop import runs, scenario
+from twinloop.collection import collect
+from twinloop.decision import Proposal, assemble_action
+from twinloop.enforcement import enforce
+from twinloop.loop import SILENT_SLOTS, Loop, LoopState, slot
+from twinloop.runs.blocks import Compiled, compile_loop, run_key
+from twinloop.scenario import Scenario, build_loop
+from twinloop.twins import aggregate_slices, assimilate, retire_silent
+from twinloop.validation import validate
+
+BLOCK = 60
+STAGES = ("report", "collect", "assimilate", "emulate", "abstract", "propose", "validate", "enforce")
+COMPILED_EVENT = "/jax/core/compile/backend_compile_duration"
+COME_AND_GO_P = 0.05
+COLD_START = """
+import time, sys
+begun = time.perf_counter()
+from twinloop import runs, scenario
+summary = runs.run(scenario.load("campus"), duration_s=60.0).summary
+print(summary["compile_s"], time.perf_counter() - begun)
+"""
+
+
+class Taken(NamedTuple):
+    """What every stage was given in one slot, by stage, and the state after it."""
+
+    inputs: dict[str, Any]
+    after: LoopState
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def staged(key: jax.Array, loop: Loop[Any], state: LoopState) -> Taken:
+    """`loop.slot` with every stage's inputs kept; ends in the same plant and standing decision."""
+    k_report, k_validate, k_enforce = jax.random.split(key, 3)
+    stage = stages(loop)
+    given: dict[str, Any] = {"report": (k_report, state.plant, state.collection.request)}
+    plant, report = stage["report"](*given["report"])
+    given["collect"] = (state.collection.request, report)
+    seen = stage["collect"](*given["collect"])
+    given["assimilate"] = (state.twin, seen, state.forecast, state.standing.action)
+    twin = stage["assimilate"](*given["assimilate"])
+    given["emulate"] = (state.emulation, twin, report.slot)
+    emulation, forecast = stage["emulate"](*given["emulate"])
+    given["abstract"] = (twin, forecast)
+    features = stage["abstract"](*given["abstract"])
+    given["propose"] = (features, state.reservation, state.allocations)
+    proposals, memories = stage["propose"](*given["propose"])
+    given["validate"] = (k_validate, twin, forecast, features, proposals, state.standing.action)
+    verdict = stage["validate"](*given["validate"])
+    given["enforce"] = (k_enforce, plant, verdict.approved, state.pending, report.receipts)
+    plant, pending = stage["enforce"](*given["enforce"])
+    approved, reservation = verdict.approved, state.reservation
+    after = LoopState(plant, state.collection, twin, emulation, forecast, memories, reservation, approved, pending)
+    return Taken(given, after)
+
+
+def stages(loop: Loop[Any]) -> dict[str, Callable[..., Any]]:
+    """Every stage of `loop` as a function of what evolves."""
+
+    def propose(features: Any, reservation: Any, memories: Any) -> Any:
+        made = [p.allocate(features, reservation, m) for p, m in zip(loop.allocations, memories, strict=True)]
+        actions = [assemble_action(reservation, allocation, loop.slices) for allocation, _ in made]
+        proposals = tuple(Proposal(action, jnp.int32(index)) for index, action in enumerate(actions))
+        return proposals, tuple(memory for _, memory in made)
+
+    def mirror(twins: Any, seen: Any, forecast: Any, standing: Any) -> Any:
+        twin = assimilate(twins, seen, forecast, seen.slot)
+        twin = eqx.tree_at(lambda t: t.users, twin, retire_silent(twin.users, seen.slot, SILENT_SLOTS))
+        return aggregate_slices(twin, loop.abstractor.params.user_slice, loop.slices, standing, seen.slot)
+
+    return {
+        "report": loop.network.report,
+        "collect": lambda request, report: loop.control.spoil(collect(request, report), report.slot),
+        "assimilate": mirror,
+        "emulate": loop.emulator.emulate,
+        "abstract": lambda twins, forecast: loop.abstractor.abstract(twins, forecast, loop.slices),
+        "propose": propose,
+        "validate": lambda key, twins, forecast, features, proposals, standing: validate(
+            key, loop.slot_judge, twins, forecast, features, proposals, standing, loop.slices
+        ),
+        "enforce": lambda key, plant, approved, pending, receipts: enforce(
+            key, loop.network, plant, approved, pending, receipts, loop.retries
+        ),
+    }
+
+
+def median_s(call: Callable[[], object], repeats: int) -> float:
+    """Median time of `call`, after it ran once."""
+    jax.block_until_ready(call())
+    times: list[float] = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        jax.block_until_ready(call())
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times)
+
+
+def mapped_s(function: Callable[..., Any], loop: Loop[Any], inputs: Any, repeats: int) -> float:
+    """Seconds a slot of `function(loop, input)` over recorded inputs, all in one compiled program."""
+
+    @eqx.filter_jit
+    def over_all(loop: Loop[Any], inputs: Any) -> Any:
+        return jax.lax.map(lambda entry: function(loop, entry), inputs)
+
+    return median_s(lambda: over_all(loop, inputs), repeats) / BLOCK
+
+
+class MidRun(NamedTuple):
+    """A loop two blocks into its run, and its programs."""
+
+    key: jax.Array
+    loop: Loop[Any]
+    state: LoopState
+    compiled: Compiled
+
+
+def mid_run(described: Scenario) -> MidRun:
+    loop, state = build_loop(described)
+    key = run_key(described.seed)
+    compiled = compile_loop(loop, state, key, BLOCK)
+    state, _ = compiled.block(key, loop, state, jnp.int32(0))
+    state, _ = compiled.window(key, loop, state, jnp.int32(BLOCK))
+    state, _ = compiled.block(key, loop, state, jnp.int32(BLOCK))
+    return MidRun(key, loop, state, compiled)
+
+
+def stage_rows(world: MidRun, repeats: int) -> Iterator[Row]:
+    """Shares of the stages, of the whole slot measured alike; checks first that the stages make up the slot."""
+    key, loop, state, _ = world
+
+    @eqx.filter_jit
+    def record(key: jax.Array, loop: Loop[Any], state: LoopState) -> Any:
+        def live(before: LoopState, number: jax.Array) -> Any:
+            k_slot = jax.random.fold_in(key, number)
+            taken = staged(k_slot, loop, before)
+            return taken.after, (k_slot, before, taken.inputs)
+
+        return jax.lax.scan(live, state, 2 * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32))
+
+    tell("recording what every stage is given")
+    last, (keys, states, given) = record(key, loop, state)
+    now, _ = world.compiled.block(key, loop, state, jnp.int32(2 * BLOCK))
+    if not np.allclose(now.standing.action.flow_bandwidth_hz, last.standing.action.flow_bandwidth_hz, rtol=1e-3):
+        raise RuntimeError("the stages measured here are no longer those of twinloop.loop.slot; adapt `staged`")
+    tell("timing the whole slot")
+    whole = mapped_s(lambda lp, entry: slot(entry[0], lp, entry[1]), loop, (keys, states), repeats)
+    yield Row("one slot alone: ms", whole * 1e3)
+    total = 0.0
+    for name in STAGES:
+        tell(f"timing {name}")
+        alone = mapped_s(lambda lp, entry, name=name: stages(lp)[name](*entry), loop, given[name], repeats)
+        total += alone / whole
+        yield Row(f"  share of the slot: {name}", alone / whole)
+    yield Row("  sum of the shares", total)
+
+
+def speed_rows(described: Scenario, duration_s: float) -> Iterator[Row]:
+    """A run through twinloop.runs."""
+    tell(f"running {described.name} for {duration_s:g} s of its time")
+    summary = runs.run(described, duration_s=duration_s).summary
+    rate = summary["slots"] / summary["wall_s"]
+    yield Row(f"{described.name}, {described.user_count} users: slots/s", rate)
+    yield Row(f"{described.name}: user-slots/s", summary["user_slots_per_s"])
+
+
+def compile_rows() -> Iterator[Row]:
+    """Compile time in new processes that share one cache folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        took: list[tuple[float, float]] = []
+        for what in ("an empty", "a filled"):
+            tell(f"starting a process with {what} cache")
+            environment = os.environ | {"TWINLOOP_CACHE": folder}
+            environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+            done = subprocess.run(
+                [sys.executable, "-c", COLD_START], env=environment, capture_output=True, text=True, check=True
+            )
+            compile_s, process_s = map(float, done.stdout.split())
+            took.append((compile_s, process_s))
+    (cold, cold_all), (warm, warm_all) = took
+    yield Row("trace and compile, against the first time: s", warm, cold, cold / warm)
+    yield Row("process with import, build and 60 slots, against the first time: s", warm_all, cold_all, cold_all / warm_all)
+
+
+def compilation_rows(described: Scenario, duration_s: float) -> Iterator[Row]:
+    """Programs compiled in a run in which nobody comes or goes, and in one in which many do."""
+    compiled: list[float] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, duration, **_: compiled.append(duration) if event == COMPILED_EVENT else None
+    )
+    counts: list[int] = []
+    changes: list[int] = []
+    for chance in (COME_AND_GO_P, 0.0, COME_AND_GO_P):
+        tell(f"counting compilations, chance {chance:g} to come or go in a slot")
+        viewing = described.viewing.model_copy(update={"session_on_p": chance, "session_off_p": chance})
+        compiled.clear()
+        result = runs.run(described.model_copy(update={"viewing": viewing}), duration_s=duration_s)
+        counts.append(len(compiled))
+        changes.append(int(np.sum(result.arrays["active"][1:] != result.arrays["active"][:-1])))
+    if counts[1] != counts[2]:
+        tell("the number of compilations depends on people who come and go")
+    what = f"compilations of a run with {changes[2]:,} joins and leaves, against one with {changes[1]:,}"
+    yield Row(what, counts[2], counts[1], counts[1] / counts[2])
+
+
+def peer_rows(world: MidRun, repeats: int) -> Iterator[Row]:
+    """The compiled block against the same slot without scan, and without compilation."""
+    key, loop, state, compiled = world
+    tell("timing a block, and its slots one by one")
+    ours = BLOCK / median_s(lambda: compiled.block(key, loop, state, jnp.int32(2 * BLOCK)), repeats)
+    single = eqx.filter_jit(slot)
+
+    def one_by_one() -> LoopState:
+        now = state
+        for number in range(BLOCK):
+            now, _, _ = single(jax.random.fold_in(key, 2 * BLOCK + number), loop, now)
+        return now
+
+    peer = BLOCK / median_s(one_by_one, repeats)
+    yield Row("block of 60 slots with its records and bound, against slots called one by one: slots/s", ours, peer, ours / peer)
+    tell("running two slots operation by operation")
+    with jax.disable_jit():
+        for number in range(2):
+            begun = time.perf_counter()
+            jax.block_until_ready(slot(jax.random.fold_in(key, number), loop, state)[0])
+            took = time.perf_counter() - begun
+    yield Row("block of 60 slots, against operation by operation: slots/s", ours, 1.0 / took, ours * took)
+
+
+def rows_of(quick: bool) -> Iterator[Row]:
+    """All rows; a cache folder of its own keeps what was compiled earlier out of the counts."""
+    described = scenario.load("campus")
+    yield from speed_rows(described, 120.0 if quick else 1800.0)
+    world, repeats = mid_run(described), 3 if quick else 9
+    yield from stage_rows(world, repeats)
+    yield from peer_rows(world, repeats)
+    yield from compilation_rows(described, 60.0 if quick else 180.0)
+    yield from compile_rows()
+
+
+def main() -> None:
+    options = arguments("The closed loop of campus: speed, stages, compilation.").parse_args()
+    present("Closed loop", list(rows_of(options.quick)), options.json)
+
+
+if __name__ == "__main__":
+    main()
