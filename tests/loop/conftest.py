@@ -14,6 +14,8 @@ from twinloop.network import Plant
 from twinloop.twins import Current
 
 SLOTS = 40
+QUICK_COMPILE = {"xla_backend_optimization_level": 0}
+"""Compiling costs these tests more than running: the programs are small and run once."""
 
 
 class Story(NamedTuple):
@@ -34,7 +36,7 @@ class Life:
 
     def __init__(self) -> None:
         self.traced = 0
-        self.compiled = eqx.filter_jit(self.trace)
+        self.compiled = eqx.filter_jit(self.trace, compiler_options=QUICK_COMPILE)
 
     def trace(self, key, loop, state):
         self.traced += 1
@@ -81,6 +83,27 @@ def small(tiny):
 @pytest.fixture(scope="session")
 def life() -> Life:
     return Life()
+
+
+@pytest.fixture(scope="session")
+def watched():
+    """User twins over forty slots of a loop whose decisions go nowhere, with the truth: what compiles is the way from
+    report to twins alone."""
+
+    def watch(key, loop, state):
+        def live(before, number):
+            after, lived, _ = slot(jax.random.fold_in(key, number), loop, before)
+            undecided = eqx.tree_at(
+                lambda s: (s.plant.in_effect, s.plant.revision, s.standing, s.pending),
+                after,
+                (before.plant.in_effect, before.plant.revision, before.standing, before.pending),
+            )
+            return undecided, (after.twin.users.current, lived.outcome)
+
+        return jax.lax.scan(live, state, jnp.arange(SLOTS))[1]
+
+    compiled = eqx.filter_jit(watch, compiler_options=QUICK_COMPILE)
+    return lambda loop, state: compiled(jax.random.key(0), loop, state)
 
 
 @pytest.fixture(scope="session")

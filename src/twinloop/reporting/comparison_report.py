@@ -21,7 +21,7 @@ from twinloop.reporting.run import Values
 from twinloop.reporting.wording import NO_NUMBER, count, difference, duration, metric, plain, share, shown
 
 _LEAD_METRIC = "satisfaction"
-_TELLING = ("satisfaction", "rebuffer_ratio", "mean_quality", "resource_use")
+_TELLING = ("satisfaction", "rebuffer_ratio", "mean_quality", "resource_use", "resource_per_satisfaction")
 
 
 def write_comparison(directory: Path | str) -> Path:

@@ -36,6 +36,9 @@ METRICS: dict[str, Metric] = {
         Metric("mean_quality", "Picture quality", "number", 1, "0 = lowest version, 1 = highest version"),
         Metric("wasted_ratio", "Wasted bits", "share", -1, "delivered bits that a swipe threw away"),
         Metric("resource_use", "Resources used", "share", -1, "share of the network's resources that was in use"),
+        Metric(
+            "resource_per_satisfaction", "Resources per satisfaction", "number", -1, "resource use over satisfaction"
+        ),
         Metric("load_factor", "Load factor", "number", 0, "demand over capacity: above 1 nobody can serve everything"),
         Metric("fidelity", "Twin fidelity", "share", 1, "how closely the twin foretold the next report"),
         Metric("mean_age_s", "Age of information", "s", -1, "how old the twin's knowledge was on average"),

@@ -20,7 +20,7 @@ from twinloop.errors import ScenarioError
 from twinloop.loop import Loop, LoopState
 from twinloop.network import SimulatedNetwork
 from twinloop.runs import directory as files
-from twinloop.runs.blocks import block_length, compile_loop, run_key, use_persistent_cache, window_due
+from twinloop.runs.blocks import Compiled, block_length, compile_loop, run_key, use_persistent_cache, window_due
 from twinloop.runs.execute import Progress
 from twinloop.runs.recording import Block, Totals
 from twinloop.runs.resources import check
@@ -91,6 +91,7 @@ def compare(
     numbers = [scenario.seed + offset for offset in range(seeds)]
     with nullcontext() if out is None else files.locked(out):
         lived: dict[str, list[dict[str, Any]]] = {}
+        programs: dict[Policy, Compiled] = {}
         for name, plan in plans.items():
             begun = len(lived) * slots
 
@@ -98,7 +99,7 @@ def compare(
                 if progress is not None:
                     progress(begun + done, total * len(plans))
 
-            lived[name] = _live(plan, numbers, slots, data, progress=note)
+            lived[name] = _live(plan, numbers, slots, data, programs, progress=note)
         comparison = _comparison(scenario, slots, numbers, lived, list(chosen))
         if out is not None:
             files.write_json(out / "compare.json", comparison)
@@ -124,15 +125,24 @@ def paired_interval(ours: Sequence[float], theirs: Sequence[float]) -> tuple[flo
 
 
 def _live(
-    plan: Scenario, seeds: list[int], slots: int, data: Path | None, *, progress: Progress
+    plan: Scenario,
+    seeds: list[int],
+    slots: int,
+    data: Path | None,
+    programs: dict[Policy, Compiled],
+    *,
+    progress: Progress,
 ) -> list[dict[str, Any]]:
+    """Summaries of a plan by seed, all seeds side by side; policies that `programs` has are not compiled again."""
     worlds = [build_loop(plan.model_copy(update={"seed": seed}), data) for seed in seeds]
     loop: Loop[SimulatedNetwork] = _stacked([world[0] for world in worlds])
     state: LoopState = _stacked([world[1] for world in worlds])
     key = jnp.stack([run_key(seed) for seed in seeds])
     window_slots = round(plan.window)
     length = block_length(slots, window_slots)
-    compiled = compile_loop(loop, state, key, length, seeds=True)
+    if plan.policy not in programs:
+        programs[plan.policy] = compile_loop(loop, state, key, length, seeds=True)
+    compiled = programs[plan.policy]
     totals = [Totals() for _ in seeds]
     for first in range(0, slots, length):
         if plan.events:

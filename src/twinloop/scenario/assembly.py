@@ -19,7 +19,7 @@ from twinloop.emulation import EMULATORS, Forecast, TwinModel, twin_model
 from twinloop.enforcement import nothing_pending
 from twinloop.entities import CELL_ATTRIBUTES, SERVER_ATTRIBUTES, USER_ATTRIBUTES, Action, Attribute
 from twinloop.errors import ScenarioError
-from twinloop.loop import Control, Loop, LoopState
+from twinloop.loop import Loop, LoopState, control
 from twinloop.network import Channel, Override, Plant, SimulatedNetwork, default_request
 from twinloop.scenario.models import Judge as JudgePart
 from twinloop.scenario.models import Mismatch, Scenario
@@ -69,7 +69,7 @@ def build_loop(scenario: Scenario, data: Path | None = None) -> tuple[Loop[Simul
         slot_judge=_judge(scenario.twin.judge, model, scenario.twin.judge.slot_horizon),
         window_judge=_judge(scenario.twin.judge, model, scenario.twin.judge.window_horizon),
         slices=slices,
-        control=Control(jnp.int32(round(scenario.twin.control_from / SLOT_S)), scenario.twin.control),
+        control=control(scenario.twin.control, round(scenario.twin.control_from / SLOT_S)),
         slot_s=SLOT_S,
         retries=scenario.enforcement.retries,
     )

@@ -160,7 +160,7 @@ def retire(table: TwinTable, who: Bool[Array, " entities"]) -> TwinTable:
     return TwinTable(current, table.history, table.scale)
 
 
-def retire_silent(table: TwinTable, slot: Int[Array, ""], after_slots: int) -> TwinTable:
+def retire_silent(table: TwinTable, slot: Int[Array, ""], after_slots: int | Int[Array, ""]) -> TwinTable:
     """Table with twins inactive of which nothing measured in the last `after_slots` slots has been seen."""
     newest = jnp.max(table.current.slot, axis=1)
     return retire(table, slot - newest >= after_slots)

@@ -30,7 +30,7 @@ from twinloop.reporting.figures.canvas import (
 from twinloop.reporting.run import Values
 from twinloop.reporting.wording import metric
 
-_TELLING = ("satisfaction", "rebuffer_ratio", "mean_quality", "resource_use")
+_TELLING = ("satisfaction", "rebuffer_ratio", "mean_quality", "resource_use", "resource_per_satisfaction")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 P = ParamSpec("P")
 
