@@ -5,10 +5,11 @@
 `slots/s` is a run through `twinloop.runs`, kept in memory: blocks of slots, records moved to the host, no files.
 Compile times are those of new processes that share a cache folder which is empty at first.
 
-Shares: the inputs of every stage are recorded over one block in the middle of a run; then each stage alone, and the
-whole slot, is one compiled program that maps over its recorded inputs. Inside the slot the compiler fuses neighbours,
-and the slot also writes its trace and every part of its state, so the shares do not sum to 1 exactly; sum and rest are
-rows. `assimilate` includes retiring and aggregating twins, `validate` the rollouts of every candidate in the judge's
+Shares: the inputs of every stage are recorded over one block in the middle of a run; then each stage alone is one
+compiled program that maps over its recorded inputs, and the whole slot one that lives the same block; least of many
+rounds in which all programs run in turn. Inside the slot the compiler fuses neighbours, and a stage alone has to write
+its results out, so the shares sum to 1 only roughly; the sum is a row.
+`assimilate` includes retiring and aggregating twins, `validate` the rollouts of every candidate in the judge's
 simulator.
 
 Peers, both this loop: the same compiled slot called from Python once a slot, and the same slot run operation by
@@ -130,14 +131,28 @@ def median_s(call: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def mapped_s(function: Callable[..., Any], loop: Loop[Any], inputs: Any, repeats: int) -> float:
-    """Seconds a slot of `function(loop, input)` over recorded inputs, all in one compiled program."""
+def mapped(function: Callable[..., Any], loop: Loop[Any], inputs: Any) -> Callable[[], Any]:
+    """`function(loop, input)` over recorded inputs, as one compiled program that waits to be called."""
 
     @eqx.filter_jit
     def over_all(loop: Loop[Any], inputs: Any) -> Any:
         return jax.lax.map(lambda entry: function(loop, entry), inputs)
 
-    return median_s(lambda: over_all(loop, inputs), repeats) / BLOCK
+    return lambda: over_all(loop, inputs)
+
+
+def least_s(programs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Least time of each program over some rounds in which all are called in turn, after each ran once."""
+    for name, call in programs.items():
+        tell(f"compiling {name}")
+        jax.block_until_ready(call())
+    least = dict.fromkeys(programs, float("inf"))
+    for _ in range(rounds):
+        for name, call in programs.items():
+            begun = time.perf_counter()
+            jax.block_until_ready(call())
+            least[name] = min(least[name], time.perf_counter() - begun)
+    return least
 
 
 class MidRun(NamedTuple):
@@ -166,28 +181,34 @@ def stage_rows(world: MidRun, repeats: int) -> Iterator[Row]:
     @eqx.filter_jit
     def record(key: jax.Array, loop: Loop[Any], state: LoopState) -> Any:
         def live(before: LoopState, number: jax.Array) -> Any:
-            k_slot = jax.random.fold_in(key, number)
-            taken = staged(k_slot, loop, before)
-            return taken.after, (k_slot, before, taken.inputs)
+            taken = staged(jax.random.fold_in(key, number), loop, before)
+            return taken.after, taken.inputs
 
         return jax.lax.scan(live, state, 2 * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32))
 
     tell("recording what every stage is given")
-    last, (keys, states, given) = record(key, loop, state)
+    last, given = record(key, loop, state)
     now, _ = world.compiled.block(key, loop, state, jnp.int32(2 * BLOCK))
     if not np.allclose(now.standing.action.flow_bandwidth_hz, last.standing.action.flow_bandwidth_hz, rtol=1e-3):
         raise RuntimeError("the stages measured here are no longer those of twinloop.loop.slot; adapt `staged`")
-    tell("timing the whole slot")
-    whole = mapped_s(lambda lp, entry: slot(entry[0], lp, entry[1]), loop, (keys, states), repeats)
-    yield Row("one slot alone: ms", whole * 1e3)
-    total = 0.0
+
+    @eqx.filter_jit
+    def whole(key: jax.Array, loop: Loop[Any], state: LoopState) -> Any:
+        def live(before: LoopState, number: jax.Array) -> Any:
+            after, _, trace = slot(jax.random.fold_in(key, number), loop, before)
+            return after, trace
+
+        return jax.lax.scan(live, state, 2 * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32))
+
+    programs = {
+        name: mapped(lambda lp, entry, name=name: stages(lp)[name](*entry), loop, given[name]) for name in STAGES
+    }
+    took = least_s(programs | {"slot": lambda: whole(key, loop, state)}, 4 * repeats)
+    yield Row("one slot of the loop: ms", took["slot"] / BLOCK * 1e3)
+    total = sum(took[name] for name in STAGES) / took["slot"]
     for name in STAGES:
-        tell(f"timing {name}")
-        alone = mapped_s(lambda lp, entry, name=name: stages(lp)[name](*entry), loop, given[name], repeats)
-        total += alone / whole
-        yield Row(f"  share of the slot: {name}", alone / whole)
+        yield Row(f"  share of the slot: {name}", took[name] / took["slot"])
     yield Row("  sum of the shares", total)
-    yield Row("  rest: the trace, and copying the whole state", 1.0 - total)
 
 
 def speed_rows(described: Scenario, duration_s: float) -> Iterator[Row]:

@@ -86,27 +86,6 @@ def life() -> Life:
 
 
 @pytest.fixture(scope="session")
-def watched():
-    """User twins over forty slots of a loop whose decisions go nowhere, with the truth: what compiles is the way from
-    report to twins alone."""
-
-    def watch(key, loop, state):
-        def live(before, number):
-            after, lived, _ = slot(jax.random.fold_in(key, number), loop, before)
-            undecided = eqx.tree_at(
-                lambda s: (s.plant.in_effect, s.plant.revision, s.standing, s.pending),
-                after,
-                (before.plant.in_effect, before.plant.revision, before.standing, before.pending),
-            )
-            return undecided, (after.twin.users.current, lived.outcome)
-
-        return jax.lax.scan(live, state, jnp.arange(SLOTS))[1]
-
-    compiled = eqx.filter_jit(watch, compiler_options=QUICK_COMPILE)
-    return lambda loop, state: compiled(jax.random.key(0), loop, state)
-
-
-@pytest.fixture(scope="session")
 def usual(small, life) -> tuple[LoopState, Story]:
     """The cheap loop's forty slots."""
     _, loop, state = small

@@ -148,8 +148,9 @@ def test_an_action_lost_now_and_then_is_asked_for_again(small, life):
     assert np.all(np.diff(taken) >= 0) and taken[-1] > 20
 
 
-def test_a_frozen_control_stops_writing_user_twins(small, watched):
-    users, outcome = watched(*controlled(small, "frozen"))
+def test_a_frozen_control_stops_writing_user_twins(small, life):
+    _, story = life(*controlled(small, "frozen"))
+    users, outcome = story.users, story.lived.outcome
     for part in (users.value, users.slot, users.active, users.revision):
         np.testing.assert_array_equal(part[SINCE:], np.broadcast_to(part[SINCE - 1], part[SINCE:].shape))
     wrote = np.diff(np.asarray(users.revision)[:SINCE], axis=0)
@@ -158,8 +159,9 @@ def test_a_frozen_control_stops_writing_user_twins(small, watched):
     assert np.median(off[5:SINCE]) < 5.0 < np.median(off[-3:])
 
 
-def test_a_shuffled_control_gives_every_twin_somebody_else(small, watched):
-    users, outcome = watched(*controlled(small, "shuffled"))
+def test_a_shuffled_control_gives_every_twin_somebody_else(small, life):
+    _, story = life(*controlled(small, "shuffled"))
+    users, outcome = story.users, story.lived.outcome
     value, truth = np.asarray(users.value)[:, :, X], np.asarray(outcome.x_m)
     others = np.roll(truth, truth.shape[1] // 2, axis=1)
     assert np.median(np.abs(value - truth)[5:SINCE]) < 5.0
