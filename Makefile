@@ -13,7 +13,7 @@ PINS := pyproject.toml constraints.txt
 DEMO := runs/demo
 WORKERS ?= 2
 
-.PHONY: help setup demo test check bench trials clean
+.PHONY: help setup demo test check bench clean
 
 help:
 	@echo 'make setup   install twinloop into $(VENV)'
@@ -21,7 +21,6 @@ help:
 	@echo 'make test    all tests'
 	@echo 'make check   format, lint, types, import contract, architecture'
 	@echo 'make bench   the four benchmarks against their peers'
-	@echo 'make trials  long fault tests'
 	@echo 'make clean   remove what these commands made, runs excepted'
 
 # Where Debian's python lacks ensurepip, the pip beside it installs into the new environment.
@@ -68,9 +67,6 @@ bench: $(VENV)/.bench
 	for name in simulator allocation twins loop; do \
 	  $(BIN)/python benchmarks/$$name.py --json build/bench/$$name.json; \
 	done
-
-trials: $(VENV)/.dev
-	TWINLOOP_TRIALS=long $(BIN)/pytest tests/trials
 
 clean:
 	rm -rf $(VENV) build dist .cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -102,7 +102,16 @@ def stages(loop: Loop[Any]) -> dict[str, Callable[..., Any]]:
     def mirror(twins: Any, seen: Any, forecast: Any, standing: Any) -> Any:
         twin = assimilate(twins, seen, forecast, seen.slot)
         twin = eqx.tree_at(lambda t: t.users, twin, retire_silent(twin.users, seen.slot, SILENT_SLOTS))
-        return aggregate_slices(twin, loop.abstractor.params.user_slice, loop.slices, standing, seen.slot)
+        believed = loop.abstractor.params
+        return aggregate_slices(
+            twin,
+            believed.user_slice,
+            loop.slices,
+            standing,
+            seen.slot,
+            radio=believed.radio,
+            cycles_per_bit=believed.edge.cycles_per_bit,
+        )
 
     return {
         "report": loop.network.report,

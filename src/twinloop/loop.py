@@ -171,7 +171,11 @@ def _mirror(loop: Loop[Any], state: LoopState, seen: Observations) -> Twins:
     twin = assimilate(state.twin, seen, state.forecast, seen.slot)
     after = jnp.where(loop.control.frozen, _NEVER, SILENT_SLOTS)
     twin = eqx.tree_at(lambda t: t.users, twin, retire_silent(twin.users, seen.slot, after))
-    return aggregate_slices(twin, loop.abstractor.params.user_slice, loop.slices, state.standing.action, seen.slot)
+    believed, standing = loop.abstractor.params, state.standing.action
+    work = believed.edge.cycles_per_bit
+    return aggregate_slices(
+        twin, believed.user_slice, loop.slices, standing, seen.slot, radio=believed.radio, cycles_per_bit=work
+    )
 
 
 def _propose(loop: Loop[Any], state: LoopState, features: Features) -> tuple[tuple[Proposal, ...], tuple[PyTree, ...]]:

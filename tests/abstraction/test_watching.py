@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from twinloop.abstraction import group_watching_probability, swipe_hazard, watching_probability
+from twinloop.abstraction import swipe_hazard, watching_probability
 from twinloop.twins import SwipeCounts
 
 hazard_of = jax.jit(swipe_hazard)
@@ -43,9 +43,3 @@ def test_a_second_is_watched_when_none_before_it_was_left():
     )
     expected = [[1, 0.5, 0.4, 0.36], [1, 0.9, 0, 0], [1, 0.9, 0.63, 0]]
     np.testing.assert_allclose(watching, expected, rtol=1e-5)
-
-
-def test_a_group_watches_what_any_member_watches():
-    watching = jnp.array([[1.0, 0.5], [1.0, 0.2], [1.0, 0.9], [1.0, 0.9]])
-    group = group_watching_probability(watching, jnp.array([0, 0, -1, 2]), 3)
-    np.testing.assert_allclose(group, [[1.0, 0.6], [0.0, 0.0], [1.0, 0.9]], rtol=1e-5)

@@ -1,9 +1,12 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from twin_cases import CELLS, SERVERS, SLICES, USERS, forecast, observations, twins
 
 from twinloop.entities import SLICE_ATTRIBUTES, USER_ATTRIBUTES, Action, column
+from twinloop.simulator import Radio, spectral_efficiency
 from twinloop.slicing import SliceSpec, end_slice, table_from_specs
 from twinloop.twins import aggregate_slices, assimilate
 
@@ -16,7 +19,19 @@ STANDING = Action(
     flow_bandwidth_hz=jnp.zeros(USERS),
     flow_cycles_per_s=jnp.zeros(USERS),
 )
-aggregate = jax.jit(aggregate_slices)
+RADIO = Radio(
+    grid=(2, 2),
+    **dict.fromkeys(
+        ("noise_figure_db", "hysteresis_db", "time_to_trigger_s", "handover_s", "interference", "shadow_scale"),
+        jnp.zeros(()),
+    ),
+    rician_k=jnp.float32(0.0),
+    se_factor=jnp.float32(0.6),
+    se_max=jnp.float32(7.4),
+    shadow_grid_m=jnp.float32(10.0),
+    user_height_m=jnp.float32(1.5),
+)
+aggregate = jax.jit(functools.partial(aggregate_slices, radio=RADIO, cycles_per_bit=400.0))
 
 
 def of_user(name: str) -> int:
@@ -38,7 +53,7 @@ def test_a_slice_is_the_sum_of_its_active_users_and_what_it_is_given():
     expected = {
         "users": 2.0,
         "demand_bps": 4e6,
-        "demand_bandwidth_hz": 2 * 2e6 / 0.6,
+        "demand_bandwidth_hz": 2 * 2e6 / float(spectral_efficiency(RADIO, jnp.zeros(1))[0]),
         "demand_cycles_per_s": 2e6 * 0.5 * 400,
         "reserved_bandwidth_hz": 3e6,
         "reserved_cycles_per_s": 5e9,

@@ -28,7 +28,7 @@ def test_a_leave_is_counted_in_its_second_and_every_second_before_is_reached():
     assert not left[0].any() and not reached[0].any()
 
 
-@pytest.mark.parametrize("watched_s", [5.0, 5.4, 4.8])
+@pytest.mark.parametrize("watched_s", [5.0, 5.4, 4.996])
 def test_watched_to_the_end_is_no_leave(watched_s):
     left, reached = counted({(0, SWIPES): 1.0, (0, WATCH): watched_s, (0, CLASS): 0.0})
     assert not left.any()

@@ -1,6 +1,5 @@
 """From counted swipes to the probability that a segment of a video will be watched, and wanted by a group."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -43,16 +42,3 @@ def watching_probability(
     reached = jnp.cumprod(stay, axis=1)
     first = jnp.ones((segment.shape[0], 1))
     return jnp.where(segment < seconds, jnp.concatenate([first, reached[:, :-1]], axis=1), 0.0)
-
-
-def group_watching_probability(
-    watching: Float[Array, "users segments"], user_group: Int[Array, " users"], groups: int
-) -> Float[Array, "{groups} segments"]:
-    """P(somebody in a group watches a segment) = 1 - prod_u (1 - p_un) over its members u; 0 for an empty group.
-
-    Column n of `watching` must mean the same segment for all members of a group; a user with group -1 is in none.
-    Members leave independently of each other.
-    """
-    row = jnp.where(user_group >= 0, user_group, groups)
-    nobody = jax.ops.segment_prod(1.0 - watching, row, num_segments=groups + 1)[:groups]
-    return 1.0 - nobody

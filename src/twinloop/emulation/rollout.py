@@ -60,7 +60,7 @@ def sample_states(key: PRNGKeyArray, model: TwinModel, twins: Twins, forecast: F
     Levels (position, SINR, buffer, watch position) are drawn from the forecast's normal distribution, labels (cell,
     version) taken as known. The video is a popular one of the reported class. The modelled SINR is anchored to the
     drawn one by an offset, so a what-if starts from measured radio and moves on by the model. Left out: what is
-    preloaded or queued, multicast prefixes (every group starts a new video with the mean buffer of its members).
+    preloaded or queued, and what multicast bearers have sent: each starts an item anew, in the lowest version.
     """
     users = twins.users.current
     known = users.slot >= 0
@@ -143,7 +143,7 @@ def _state(model: TwinModel, twins: Twins, value: Float[Array, "users attributes
             video,
             jnp.clip(of("watch_s"), 0.0, params.catalogue.length_s[video] - 1e-3),
             buffer,
-            _rate_estimate(params, of("rate_bps"), label("version", params.catalogue.version_bps.shape[0] - 1), buffer),
+            _rate_estimate(params, of("rate_bps"), label("version", params.catalogue.version_bps.shape[0] - 1)),
             load,
             twins.users.current.active,
         ),
@@ -151,19 +151,18 @@ def _state(model: TwinModel, twins: Twins, value: Float[Array, "users attributes
 
 
 def _rate_estimate(
-    params: Params, rate_bps: Float[Array, " users"], version: Int[Array, " users"], buffer_s: Float[Array, " users"]
+    params: Params, rate_bps: Float[Array, " users"], version: Int[Array, " users"]
 ) -> Float[Array, " users"]:
     """The rate that a player believes in: the reported one, moved to where the player plays the reported `version`.
 
-    The rule of `simulator.choose_version` turned round; above the version that a slice promises players never go, so
-    there any higher rate agrees.
+    The rule of `simulator.choose_version` turned round, for any buffer, since that drains before the player chooses.
+    Above the version that a slice promises players never go, so there any higher rate agrees.
     """
-    rates, player = params.catalogue.version_bps, params.player
+    rates = params.catalogue.version_bps
     highest = target_version(params.catalogue, params.slices.target_bps)[params.user_slice]
-    dare = player.safety + (1.0 - player.safety) * jnp.minimum(buffer_s / player.buffer_cap_s, 1.0)
-    least = jnp.where(version > 0, rates[version] / dare, 0.0)
-    following = rates[jnp.minimum(version + 1, rates.shape[0] - 1)] / dare
-    most = jnp.where(version >= highest, jnp.inf, jnp.maximum(following * 0.999, least))
+    least = jnp.where(version > 0, 1.001 * rates[version] / params.player.safety, 0.0)
+    following = 0.999 * rates[jnp.minimum(version + 1, rates.shape[0] - 1)]
+    most = jnp.where(version >= highest, jnp.inf, jnp.maximum(following, least))
     return jnp.clip(rate_bps, least, most)
 
 

@@ -49,7 +49,7 @@ def idle_agent(entities: int, channel: Channel) -> Agent:
         sequence=jnp.full((lanes, entities), -1, jnp.int32),
         delay=jnp.zeros((lanes, entities), jnp.int32),
         duplicate=jnp.zeros((lanes, entities), bool),
-        last=jnp.full((entities, attributes), jnp.inf),
+        last=jnp.full((entities, attributes), jnp.inf, jnp.float32),
         next_sequence=jnp.zeros(entities, jnp.int32),
     )
 

@@ -34,7 +34,7 @@ from twinloop.scenario.people import (
     user_groups,
 )
 from twinloop.scenario.physics import build_mobility, build_radio, build_topology
-from twinloop.simulator import Edge, Params
+from twinloop.simulator import Edge, Mobility, Params
 from twinloop.slicing import SliceSpec, SliceTable, adjust_slice, create_slice, end_slice, table_from_specs
 from twinloop.twins import Twins, empty_twins
 from twinloop.validation import Judge, first_approved
@@ -99,7 +99,9 @@ def build_params(scenario: Scenario, watching: Watching, data: Path | None, rng:
 
 
 def as_believed(params: Params, mismatch: Mismatch) -> Params:
-    """Parameters as a twin believes them: no shadowing map, no measured trace, and factors off the truth."""
+    """Parameters as a twin believes them: no shadowing map, no measured trace, nobody's way, and factors off the
+    truth.
+    """
     topology = eqx.tree_at(
         lambda t: (t.cell_exponent, t.cell_power_dbm),
         params.topology,
@@ -120,10 +122,27 @@ def as_believed(params: Params, mismatch: Mismatch) -> Params:
     viewers = eqx.tree_at(lambda v: (v.hazard, v.user_factor_spread), params.viewers, (hazard, spread))
     edge = eqx.tree_at(lambda e: e.cycles_per_bit, params.edge, params.edge.cycles_per_bit * mismatch.cycles_per_bit)
     return eqx.tree_at(
-        lambda p: (p.topology, p.radio, p.viewers, p.edge, p.radio_trace),
+        lambda p: (p.topology, p.radio, p.mobility, p.viewers, p.edge, p.radio_trace),
         params,
-        (topology, radio, viewers, edge, None),
+        (topology, radio, _unforeseen(params.mobility), viewers, edge, None),
         is_leaf=lambda leaf: leaf is None,
+    )
+
+
+def _unforeseen(mobility: Mobility) -> Mobility:
+    """Mobility without anybody's walk, path or waypoints: all are believed to make flights at their own speeds."""
+    users = mobility.user_model.shape[0]
+    nobody, nowhere = jnp.zeros(users, jnp.int32), jnp.zeros((1, 1, 2))
+    return replace(
+        mobility,
+        models=("levy",),
+        user_model=nobody,
+        path_m=nowhere,
+        user_path=nobody,
+        walk_m=nowhere,
+        walk_length=jnp.ones(1, jnp.int32),
+        user_walk=nobody,
+        walk_start_s=jnp.zeros(users),
     )
 
 

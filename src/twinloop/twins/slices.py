@@ -10,10 +10,10 @@ from jaxtyping import Array, Float, Int
 
 from twinloop.collection import Seen
 from twinloop.entities import SLICE_ATTRIBUTES, USER_ATTRIBUTES, Action, column
+from twinloop.simulator import Radio, spectral_efficiency
 from twinloop.slicing import SliceTable
 from twinloop.twins.assimilation import write
 from twinloop.twins.table import Twins, admit, retire
-from twinloop.units import linear_from_db
 
 _SINR = column(USER_ATTRIBUTES, "sinr_db")
 _RATE = column(USER_ATTRIBUTES, "rate_bps")
@@ -28,14 +28,14 @@ def aggregate_slices(
     standing: Action,
     slot: Int[Array, ""],
     *,
-    se_factor: float = 0.6,
-    se_max: float = 7.4,
-    cycles_per_bit: float = 400.0,
+    radio: Radio,
+    cycles_per_bit: float | Float[Array, ""],
 ) -> Twins:
     """Twins with the slice twins written from the user twins, the promises and the standing decision.
 
-    Over the active users u of slice s with promised rate R_s (bit/s), spectral efficiency
-    se_u = min(a log2(1 + sinr_u), se_max) (bit/s/Hz, a = `se_factor`) and transcoded share k_u:
+    Over the active users u of slice s with promised rate R_s (bit/s), spectral efficiency se_u (bit/s/Hz,
+    `simulator.spectral_efficiency` of the reported SINR in the `radio` that the twin believes in) and transcoded share
+    k_u:
     demand_bps = sum R_s, demand_bandwidth_hz = sum R_s / se_u, demand_cycles_per_s = sum R_s k_u `cycles_per_bit`,
     rate_bps = sum rate_u, satisfaction = mean min(rate_u / R_s, 1), buffer_s = mean buffer_u. The reserved amounts are
     those of `standing` over all cells and servers. An empty slice has satisfaction 1: nobody is let down. A user with
@@ -53,7 +53,7 @@ def aggregate_slices(
         return jax.ops.segment_sum(of_user, row, num_segments=slices + 1)[:slices]
 
     target_bps = promises.target_bps.at[row].get(mode="fill", fill_value=0.0)
-    efficiency = jnp.minimum(se_factor * jnp.log2(1.0 + linear_from_db(value[:, _SINR])), se_max)
+    efficiency = spectral_efficiency(radio, value[:, _SINR])
     users = total(jnp.ones_like(target_bps))
     satisfied = jnp.minimum(value[:, _RATE] / jnp.maximum(target_bps, 1.0), 1.0)
     columns = {
