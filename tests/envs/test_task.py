@@ -88,7 +88,7 @@ def test_the_same_key_gives_the_same_episode_and_another_key_another(task):
 
 
 def test_observations_are_bounded_finite_and_differ_by_cell(task):
-    observation = lived(jax.random.key(3), task, jnp.zeros((3, 3)))[1][0]
+    observation = lived(jax.random.key(3), task, jnp.array([[0.0, 0.0, -1.0]] * 3))[1][0]
     assert observation.shape == (SLOTS, 2, task.features)
     assert observation.dtype == jnp.float32
     assert bool(jnp.all(jnp.isfinite(observation) & (jnp.abs(observation) <= 1.0)))
@@ -174,7 +174,7 @@ def test_a_step_is_traced_once_whatever_happens(task):
     state = jax.jit(init)(jax.random.key(10), task)
     present = set()
     for number in range(SLOTS):
-        state = slot(jax.random.key(number), task, state, jnp.full((3, 3), number / SLOTS))
+        state = slot(jax.random.key(number), task, state, jnp.full((3, 3), number / SLOTS, jnp.float32))
         present.add(int(state.outcome.active.sum()))
     slot(jax.random.key(0), replace(task, episode_slots=jnp.int32(3)), state, jnp.zeros((3, 3)))
     assert traces == [1]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from networks import fair_action, mobility, network, no_overhead, player, viewers
 
+from twinloop.entities import Action
 from twinloop.simulator import MulticastState, Params, PlaybackState, State, default_catalogue, init, step
 from twinloop.simulator.multicast import RING, advance, bearers, enter, heard, init_multicast, send, upcoming
 from twinloop.simulator.playback import Arrival, init_playback

@@ -27,7 +27,7 @@ measure = eqx.filter_jit(associate)
 
 def calm(serving: list[int]) -> RadioState:
     rest = jnp.zeros(len(serving))
-    return RadioState(jnp.asarray(serving), jnp.full(len(serving), -1), rest, rest)
+    return RadioState(jnp.asarray(serving), jnp.full(len(serving), -1), rest, rest, rest)
 
 
 def follow(rsrp_dbm: np.ndarray, **changes: float) -> tuple[np.ndarray, np.ndarray]:
