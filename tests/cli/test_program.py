@@ -56,7 +56,9 @@ def tiny_file(tiny, tmp_path) -> Path:
 
 
 def started(*arguments: object, **environment: str) -> subprocess.Popen:
-    """The installed program as a process of its own."""
+    """The installed program as a process of its own, which hears Ctrl-C even where the tests run in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     cache = Path(__file__).parents[2] / ".cache" / "jax"
     surrounding = {**os.environ, "COLUMNS": "200", "TWINLOOP_CACHE": str(cache), "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(
@@ -65,7 +67,6 @@ def started(*arguments: object, **environment: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

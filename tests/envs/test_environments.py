@@ -50,7 +50,7 @@ def test_registering_again_is_silent():
         warnings.simplefilter("error")
         again = importlib.reload(twinloop.envs)
     assert again.CampusEnv is CampusEnv
-    assert gymnasium.spec(CAMPUS).entry_point == "twinloop.envs:CampusEnv"
+    assert gymnasium.spec(CAMPUS.split(":")[1]).entry_point == "twinloop.envs:CampusEnv"
 
 
 def test_a_seed_is_an_episode_and_the_episodes_after_it(task):
