@@ -113,7 +113,7 @@ class Trace(eqx.Module):
     slice_demand_cycles_per_s: Float[Array, "servers slices"]
     code: Int[Array, ""]
     winner: Int[Array, ""]
-    score_winner: Float[Array, ""]
+    score_proposed: Float[Array, ""]
     score_standing: Float[Array, ""]
     effect: Int[Array, ""]
 
@@ -211,7 +211,7 @@ def _trace(
     policy = verdict.approved.policy
     kinds = (seen.users, seen.cells, seen.servers)
     return Trace(
-        in_effect=state.pending.confirmed,
+        in_effect=pending.confirmed,
         bits=jnp.stack([kind.bits for kind in kinds]),
         reports=jnp.stack([kind.reports for kind in kinds]).sum(),
         late=jnp.stack([kind.late for kind in kinds]).sum(),
@@ -223,7 +223,7 @@ def _trace(
         slice_demand_cycles_per_s=features.slice_demand_cycles_per_s,
         code=verdict.code,
         winner=policy,
-        score_winner=verdict.score[policy + 1],
+        score_proposed=verdict.score[1 + verdict.best],
         score_standing=verdict.score[0],
         effect=pending.effect,
     )

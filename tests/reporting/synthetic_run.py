@@ -274,7 +274,7 @@ def _decisions(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
         "winner",
         "code",
         "reason",
-        "objective_winner",
+        "objective_proposed",
         "objective_standing",
         "effect",
     )

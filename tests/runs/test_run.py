@@ -34,7 +34,7 @@ COLUMNS = {
     "demand_bandwidth_hz demand_cycles_per_s satisfaction",
     "twins": "slot attribute mean_age_s fidelity",
     "collection": "slot users_bits cells_bits servers_bits reports late duplicates",
-    "decisions": "slot scale proposals winner code reason objective_winner objective_standing effect",
+    "decisions": "slot scale proposals winner code reason objective_proposed objective_standing effect",
 }
 
 

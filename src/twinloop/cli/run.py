@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -81,6 +82,8 @@ def run(
             command=shlex.join(["twinloop", *sys.argv[1:]]),
         )
     report = write_report(target)
+    for fault in result.left_out:
+        console.print(f"[yellow]note:[/yellow] {escape(fault)}", soft_wrap=True)
     console.print(_table(result.summary))
     if result.interrupted:
         again = ["twinloop", "run", scenario, *(["--data", str(data)] if data else []), "--out", str(target)]
@@ -131,7 +134,8 @@ def seconds(text: str | None) -> float | None:
 
 @contextmanager
 def clean_stop(target: Path) -> Generator[None]:
-    """Ends with a line and status 130 when Ctrl-C comes before a block is done, or a second time."""
+    """Ends with a line and status 130 when Ctrl-C, or a polite kill, comes before a block is done, or a second time."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
@@ -143,7 +147,11 @@ def clean_stop(target: Path) -> Generator[None]:
 
 def existing(data: Path | None) -> Path | None:
     """The data directory, if one is given. Raises ScenarioError when it does not exist."""
-    if data is not None and not data.is_dir():
+    try:
+        there = data is None or data.is_dir()
+    except OSError:
+        there = False
+    if not there:
         raise ScenarioError(f"--data {data} is not a directory; twinloop data list tells what it should hold")
     return data
 

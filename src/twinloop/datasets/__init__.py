@@ -52,7 +52,7 @@ from twinloop.datasets.radio import (
     load_sutd5g,
     on_grid,
 )
-from twinloop.datasets.reading import HasRows, Loaded
+from twinloop.datasets.reading import HasRows, LeftOutWarning, Loaded
 from twinloop.datasets.traffic import (
     ClusterLoad,
     HourlyTraffic,
@@ -92,6 +92,7 @@ __all__ = [
     "HourlyTraffic",
     "KpiTrace",
     "LeaveDistribution",
+    "LeftOutWarning",
     "Loaded",
     "MobilityFigures",
     "Padded",

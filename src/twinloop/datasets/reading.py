@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,10 @@ class HasRows(Protocol):
 ItemT = TypeVar("ItemT", bound=HasRows, covariant=True)
 
 
+class LeftOutWarning(UserWarning):
+    """Files of a data set could not be read and are left out."""
+
+
 @dataclass(frozen=True)
 class Loaded(Generic[ItemT]):
     """Items that could be read, and beside them one fault for each file that could not."""
@@ -41,9 +46,12 @@ class Loaded(Generic[ItemT]):
         return sum(item.rows for item in self.items)
 
     def required(self) -> tuple[ItemT, ...]:
-        """The items. Raises the first fault when nothing at all could be read."""
+        """The items. Raises the first fault when nothing at all could be read; warns of faults beside good files."""
         if not self.items:
             raise self.faults[0]
+        if self.faults:
+            told = f"{len(self.faults)} faults in the data, their files are left out; the first: {self.faults[0]}"
+            warnings.warn(told, LeftOutWarning, stacklevel=2)
         return self.items
 
 

@@ -116,13 +116,15 @@ def _state(model: TwinModel, twins: Twins, value: Float[Array, "users attributes
     )
     serving = label("serving_cell", params.topology.cell_server.shape[0] - 1)
     load = jnp.clip(twins.cells.current.value[:, 0], 0.0, 1.0)
-    cell_m = cell_positions(params.topology, jnp.float32(0.0))
+    now = jnp.maximum(jnp.max(twins.users.current.slot), 0) + 1
+    cell_m = cell_positions(params.topology, now * params.slot_s)
     gains = link_gains(params.topology, params.radio, model.environment.maps, position, cell_m)
     modelled, _ = sinr_and_rate(params.topology, params.radio, gains, serving, load, jnp.zeros(position.shape[0]))
     video = _video_of_class(params, label("video_class", params.viewers.hazard.shape[0] - 1), blank.playback.video)
     buffer = jnp.clip(of("buffer_s"), 0.0, params.player.buffer_cap_s)
     return eqx.tree_at(
         lambda s: (
+            s.time_slot,
             s.kinematics.position_m,
             s.radio.serving,
             s.radio.sinr_offset_db,
@@ -136,6 +138,7 @@ def _state(model: TwinModel, twins: Twins, value: Float[Array, "users attributes
         ),
         blank,
         (
+            now,
             position,
             serving,
             jnp.where(twins.users.current.active, of("sinr_db") - modelled, 0.0),

@@ -68,7 +68,9 @@ def story(comparison: Comparison) -> str:
         told.append(f"Against {' and '.join(unsure)} no difference is shown.")
     bound = comparison.bound.get(_LEAD_METRIC)
     if bound is not None and np.isfinite(bound).any():
-        told.append(f"Knowing the future, no policy could give more than {share(interval(bound).mean)}.")
+        first = readable(next(iter(comparison.policies)))
+        most = share(interval(bound).mean)
+        told.append(f"In the channels and needs that {first} met, nobody could have given more than {most}.")
     return " ".join(told)
 
 
@@ -183,7 +185,7 @@ def _with_half(name: str, values: Values | None) -> str:
 
 
 def _control_section(comparison: Comparison) -> Section:
-    best = comparison.best(_LEAD_METRIC)
+    best = next(iter(comparison.policies))
     lead = (
         f"In a control, {readable(best)} decides from twins that are wrong on purpose: shuffled twins describe "
         "somebody else, frozen twins stop learning. If the twins matter, a control must lose what they gained."

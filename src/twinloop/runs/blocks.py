@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,11 @@ def block_length(total_slots: int, window_slots: int) -> int:
     return math.gcd(math.gcd(total_slots, window_slots), BLOCK_SLOTS)
 
 
-def window_due(first_slot: int, window_slots: int, block_slots: int) -> bool:
-    """Whether slices are decided before this block: every window, and after the first block, once twins know
-    anything.
+def window_due(first_slot: int, window_slots: int, changes: Collection[int] = ()) -> bool:
+    """Whether slices are decided before the block that begins with `first_slot`: every window, after the first minute,
+    once twins know anything, and in the slots of `changes`, when a slice was created, adjusted or ended.
     """
-    return first_slot > 0 and (first_slot % window_slots == 0 or first_slot == block_slots)
+    return first_slot > 0 and (first_slot % window_slots == 0 or first_slot == BLOCK_SLOTS or first_slot in changes)
 
 
 def use_persistent_cache() -> None:
@@ -114,7 +114,7 @@ def verdict_values(verdict: Verdict) -> dict[str, Any]:
     return {
         "winner": policy,
         "code": verdict.code,
-        "score_winner": verdict.score[policy + 1],
+        "score_proposed": verdict.score[1 + verdict.best],
         "score_standing": verdict.score[0],
     }
 

@@ -25,10 +25,11 @@ from twinloop.runs.execute import Progress
 from twinloop.runs.recording import Block, Totals
 from twinloop.runs.resources import check
 from twinloop.runs.summary import summarise
-from twinloop.scenario import Policy, Scenario, apply_events, build_loop
+from twinloop.scenario import Policy, Scenario, apply_events, build_loop, event_slots
 
 METRICS = (
     "satisfaction",
+    "satisfaction_bound",
     "satisfaction_worst_decile",
     "mean_quality",
     "rebuffer_ratio",
@@ -85,10 +86,16 @@ def compare(
     slots = max(60, -(-round(scenario.duration) // 60) * 60)
     check(scenario.model_copy(update={"users": scenario.users * seeds}), 60)
     plans = _plans(scenario, chosen, controls=controls)
+    numbers = [scenario.seed + offset for offset in range(seeds)]
+    apply_events(scenario, build_loop(scenario, data)[0], 0, slots)
+    if controls and slots <= scenario.twin.control_from:
+        raise ScenarioError(
+            f"{slots} s end before controls spoil the twins, at {scenario.twin.control_from:g} s; live longer or give "
+            "--no-controls"
+        )
     if out is not None:
         files.prepare(out, resume=False)
     use_persistent_cache()
-    numbers = [scenario.seed + offset for offset in range(seeds)]
     with nullcontext() if out is None else files.locked(out):
         lived: dict[str, list[dict[str, Any]]] = {}
         programs: dict[Policy, Compiled] = {}
@@ -148,7 +155,7 @@ def _live(
         if plan.events:
             singles = [apply_events(plan, world[0], 0, first + length) for world in worlds]
             loop = _stacked(singles)
-        if window_due(first, window_slots, length):
+        if window_due(first, window_slots, event_slots(plan)):
             state, verdict = compiled.window(key, loop, state, jnp.int32(first))
             for total, winner in zip(totals, np.asarray(verdict["winner"]), strict=True):
                 total.count("window_proposed")

@@ -32,9 +32,12 @@ def prepare(directory: Path, *, resume: bool) -> None:
     Raises OutputError when it cannot be written, is written by another run, holds a finished run, holds an interrupted
     run and `resume` is False, or has nothing to resume. Nothing is left behind then.
     """
-    if (directory / LOCK).exists() and _alive(directory / LOCK):
+    try:
+        locked, interrupted = (directory / LOCK).exists(), (directory / PROGRESS).exists()
+    except OSError as error:
+        raise OutputError(f"--out cannot be used ({error.strerror}); choose another") from error
+    if locked and _alive(directory / LOCK):
         raise OutputError(_taken(directory))
-    interrupted = (directory / PROGRESS).exists()
     if resume and not interrupted:
         raise OutputError(f"{directory} holds no interrupted run to resume; start one without --resume")
     if interrupted and not resume:
@@ -89,7 +92,7 @@ def locked(directory: Path) -> Generator[None]:
 def _sweep(directory: Path) -> None:
     """Removes what a run that never came to a checkpoint wrote, and the directory where nothing else is in it."""
     shutil.rmtree(directory / PARTS, ignore_errors=True)
-    for name in (SCENARIO, COMMAND, CHECKPOINT):
+    for name in (SCENARIO, COMMAND, CHECKPOINT, *(f"{table}.parquet" for table in (*TABLES, "retention"))):
         for path in (directory / name, directory / f"{name}.new"):
             path.unlink(missing_ok=True)
     with suppress(OSError):

@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from twinloop import __version__
+from twinloop.datasets import LeftOutWarning
 from twinloop.errors import OutputError
 from twinloop.loop import Loop, LoopState
 from twinloop.network import SimulatedNetwork
@@ -33,7 +35,8 @@ from twinloop.runs.recording import Block, Totals, tables, window_row
 from twinloop.runs.resources import check
 from twinloop.runs.retention import retention_table
 from twinloop.runs.summary import summarise
-from twinloop.scenario import Scenario, apply_events, build_loop, dump, hazard_class_names
+from twinloop.scenario import Scenario, apply_events, build_loop, dump, event_slots, hazard_class_names
+from twinloop.twins import Twins
 
 Progress = Callable[[int, int], None]
 _CHECKPOINT_EVERY_S = 10.0
@@ -43,15 +46,18 @@ _CHECKPOINT_EVERY_S = 10.0
 class RunResult:
     """What a run left. `arrays` maps a truth or trace name to values led by [slots], for users [slots, users].
 
-    `directory` is None for a run that was not saved; a resumed run holds arrays from where it went on, and one without
-    `keep_arrays` holds none.
+    `twins` are as they were at the end (`twinloop.twins.export_twin` writes them out), `left_out` says which data
+    could not be read. `directory` is None for a run that was not saved; a resumed run holds arrays from where it
+    went on, and one without `keep_arrays` holds none.
     """
 
     scenario: Scenario
     summary: dict[str, Any]
     arrays: Mapping[str, np.ndarray]
+    twins: Twins
     directory: Path | None
     interrupted: bool
+    left_out: tuple[str, ...] = ()
 
 
 def run(
@@ -89,7 +95,14 @@ def run(
         else:
             (target / "scenario.yaml").write_text(dump(scenario), encoding="utf-8")
             files.write_json(
-                target / "command.json", {"command": command, "version": __version__, "jax": jax.__version__}
+                target / "command.json",
+                {
+                    "command": command,
+                    "version": __version__,
+                    "jax": jax.__version__,
+                    "seed": scenario.seed,
+                    "left_out": list(live.left_out),
+                },
             )
         return live.go_on(target, progress)
 
@@ -98,13 +111,20 @@ class _Live:
     """A run under way."""
 
     def __init__(
-        self, scenario: Scenario, data: Path | None, loop: Loop[SimulatedNetwork], state: LoopState, slots: int
+        self,
+        scenario: Scenario,
+        data: Path | None,
+        loop: Loop[SimulatedNetwork],
+        state: LoopState,
+        slots: int,
+        left_out: tuple[str, ...],
     ) -> None:
         self.scenario = scenario
         self.data = data
         self.loop = loop
         self.state = state
         self.total_slots = slots
+        self.left_out = left_out
         self.window_slots = round(scenario.window / loop.slot_s)
         self.block_slots = block_length(slots, self.window_slots)
         self.next_slot = 0
@@ -120,8 +140,12 @@ class _Live:
         use_persistent_cache()
         slots = max(10, -(-round(scenario.duration) // 10) * 10)
         check(scenario, block_length(slots, round(scenario.window)))
-        loop, state = build_loop(scenario, data)
-        return _Live(scenario, data, loop, state, slots)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", LeftOutWarning)
+            loop, state = build_loop(scenario, data)
+        apply_events(scenario, loop, 0, slots)
+        left_out = tuple(str(entry.message) for entry in told if issubclass(entry.category, LeftOutWarning))
+        return _Live(scenario, data, loop, state, slots, left_out)
 
     def restore(self, target: Path) -> None:
         """Goes back to the last checkpoint. Raises OutputError when it belongs to another scenario."""
@@ -161,20 +185,19 @@ class _Live:
     def _one_block(self, compiled: Compiled, target: Path | None) -> None:
         first = jnp.int32(self.next_slot)
         self.loop = apply_events(self.scenario, self.loop, self.next_slot, self.block_slots)
-        decision: pa.Table | None = None
-        if window_due(self.next_slot, self.window_slots, self.block_slots):
-            self.state, verdict = compiled.window(self.key, self.loop, self.state, first)
-            values = {name: np.asarray(value) for name, value in verdict.items()}
-            decision = window_row(self.next_slot, values, (self.scenario.policy.reservation,))
+        verdict: dict[str, np.ndarray] | None = None
+        if window_due(self.next_slot, self.window_slots, event_slots(self.scenario)):
+            self.state, values = compiled.window(self.key, self.loop, self.state, first)
+            verdict = {name: np.asarray(value) for name, value in values.items()}
             self.totals.count("window_proposed")
-            self.totals.count("window_approved", float(values["winner"] >= 0))
+            self.totals.count("window_approved", float(verdict["winner"] >= 0))
         self.state, (truth, trace) = compiled.block(self.key, self.loop, self.state, first)
         block = self._block(jax.device_get(truth), jax.device_get(trace))
         self.totals.add(block)
         if self.keeps:
             self.kept.append({**block.truth, **block.trace})
         if target is not None:
-            self._save(target, block, decision)
+            self._save(target, block, verdict)
         self.next_slot += self.block_slots
 
     def _block(self, truth: Mapping[str, np.ndarray], trace: Mapping[str, np.ndarray]) -> Block:
@@ -190,10 +213,12 @@ class _Live:
             policy=self.scenario.policy.allocation,
         )
 
-    def _save(self, target: Path, block: Block, decision: pa.Table | None) -> None:
+    def _save(self, target: Path, block: Block, verdict: dict[str, np.ndarray] | None) -> None:
         number = self.next_slot // self.block_slots
         for table, rows in tables(block).items():
-            if table == "decisions" and decision is not None:
+            if table == "decisions" and verdict is not None:
+                told = int(block.trace["effect"][min(1, self.block_slots - 1)])
+                decision = window_row(self.next_slot, verdict, (self.scenario.policy.reservation,), told)
                 rows = pa.concat_tables([decision.cast(rows.schema), rows])
             files.write_part(target, table, number, rows)
 
@@ -233,7 +258,7 @@ class _Live:
         if target is not None:
             self._leave(target, summary, interrupted)
         arrays = {name: np.concatenate([b[name] for b in self.kept]) for name in self.kept[0]} if self.kept else {}
-        return RunResult(self.scenario, summary, arrays, target, interrupted)
+        return RunResult(self.scenario, summary, arrays, self.state.twin, target, interrupted, self.left_out)
 
     def _leave(self, target: Path, summary: dict[str, Any], interrupted: bool) -> None:
         if interrupted:

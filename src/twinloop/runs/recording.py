@@ -80,8 +80,8 @@ def tables(block: Block) -> dict[str, pa.Table]:
     }
 
 
-def window_row(slot: int, verdict: Mapping[str, Values], policies: tuple[str, ...]) -> pa.Table:
-    """The decision table's row of one window decision."""
+def window_row(slot: int, verdict: Mapping[str, Values], policies: tuple[str, ...], effect: int) -> pa.Table:
+    """The decision table's row of one window decision; `effect` is what the next report said of it."""
     winner = int(verdict["winner"])
     return pa.table(
         {
@@ -91,9 +91,9 @@ def window_row(slot: int, verdict: Mapping[str, Values], policies: tuple[str, ..
             "winner": ["standing" if winner < 0 else policies[winner]],
             "code": pa.array([int(verdict["code"])], pa.int32()),
             "reason": [RESULTS[int(verdict["code"])]],
-            "objective_winner": pa.array([float(verdict["score_winner"])], pa.float32()),
+            "objective_proposed": pa.array([float(verdict["score_proposed"])], pa.float32()),
             "objective_standing": pa.array([float(verdict["score_standing"])], pa.float32()),
-            "effect": ["applied"],
+            "effect": [EFFECTS[effect]],
         }
     )
 
@@ -215,7 +215,7 @@ def _decisions(block: Block) -> pa.Table:
             "winner": pa.array(["standing" if row < 0 else block.policy for row in trace["winner"]]),
             "code": code,
             "reason": pa.array([RESULTS[row] for row in code]),
-            "objective_winner": trace["score_winner"],
+            "objective_proposed": trace["score_proposed"],
             "objective_standing": trace["score_standing"],
             "effect": pa.array([EFFECTS[row] for row in trace["effect"]]),
         }

@@ -1,6 +1,6 @@
 """From a YAML file to a validated scenario to a loop that is ready to run."""
 
-from twinloop.scenario.assembly import apply_events, build_loop, with_slices
+from twinloop.scenario.assembly import apply_events, build_loop, event_slots, with_slices
 from twinloop.scenario.load import copy, dump, fields_of, load, parse, schema, shipped, source_text
 from twinloop.scenario.models import Policy, Scenario
 from twinloop.scenario.people import hazard_class_names
@@ -12,6 +12,7 @@ __all__ = [
     "build_loop",
     "copy",
     "dump",
+    "event_slots",
     "fields_of",
     "hazard_class_names",
     "load",

@@ -118,8 +118,10 @@ def as_believed(params: Params, mismatch: Mismatch) -> Params:
         grid=(2, 2),
     )
     hazard = 1.0 - (1.0 - params.viewers.hazard) ** mismatch.hazard
-    spread = jnp.zeros(())
-    viewers = eqx.tree_at(lambda v: (v.hazard, v.user_factor_spread), params.viewers, (hazard, spread))
+    taste = jnp.full_like(params.viewers.preference, 1.0 / params.viewers.preference.shape[1])
+    viewers = eqx.tree_at(
+        lambda v: (v.hazard, v.user_factor_spread, v.preference), params.viewers, (hazard, jnp.zeros(()), taste)
+    )
     edge = eqx.tree_at(lambda e: e.cycles_per_bit, params.edge, params.edge.cycles_per_bit * mismatch.cycles_per_bit)
     return eqx.tree_at(
         lambda p: (p.topology, p.radio, p.mobility, p.viewers, p.edge, p.radio_trace),
@@ -148,7 +150,7 @@ def _unforeseen(mobility: Mobility) -> Mobility:
 
 def first_slices(scenario: Scenario) -> SliceTable:
     """The slices that stand at the start: all but those that an event creates later."""
-    later = {event.slice for event in scenario.events if event.change == "create"}
+    later = scenario.created_later
     specs = [SliceSpec(**entry.model_dump()) for entry in scenario.slices]
     table = table_from_specs(specs, len(specs)) if not later else table_from_specs([], len(specs))
     if later:
@@ -191,6 +193,11 @@ def apply_events(
         except ValueError as error:
             raise ScenarioError(f"event at {event.at:g} s ({event.change} {event.slice}): {error}") from error
     return with_slices(loop, table)
+
+
+def event_slots(scenario: Scenario) -> set[int]:
+    """Slots in which a slice is created, adjusted or ended."""
+    return {round(event.at / SLOT_S) for event in scenario.events}
 
 
 def with_slices(loop: Loop[SimulatedNetwork], table: SliceTable) -> Loop[SimulatedNetwork]:
@@ -239,7 +246,7 @@ def _judge(part: JudgePart, model: TwinModel, horizon: int) -> Judge:
         model=model,
         cvar_share=jnp.float32(part.cvar_share),
         cvar_weight=jnp.float32(part.cvar_weight),
-        tolerance=jnp.float32(0.01),
+        tolerance=jnp.float32(part.tolerance),
         samples=part.samples,
         horizon=horizon,
     )

@@ -4,8 +4,9 @@ limits.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from twinloop.entities import SERVICES
 from twinloop.units import seconds_from_text
 
 MAX_USERS = 10_000_000
@@ -15,7 +16,13 @@ def _duration(value: object) -> object:
     return seconds_from_text(value) if isinstance(value, str) else value
 
 
-Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
+def _known_service(name: str) -> str:
+    if name not in SERVICES:
+        raise ValueError(f"no service {name!r}; there are {', '.join(SERVICES)}")
+    return name
+
+
+Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0, le=2**24)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -117,7 +124,7 @@ class Slice(Part):
     name: str
     sst: Annotated[int, Field(ge=0, le=255)] = 1
     sd: Annotated[str, Field(pattern="^[0-9A-Fa-f]{6}$")] = "000001"
-    service: str = "short_video"
+    service: Annotated[str, AfterValidator(_known_service)] = "short_video"
     target_bps: Positive = 1.7e6
     floor_share: Probability = 0.1
     weight: Positive = 1.0
@@ -157,7 +164,7 @@ class Viewing(Part):
     zipf: NotNegative = 0.8
     session_on_p: Probability = 0.0
     session_off_p: Probability = 0.0
-    buffer_cap_s: Positive = 6.0
+    buffer_cap_s: Annotated[float, Field(gt=0, le=60)] = 6.0
     preload_s: NotNegative = 2.0
 
 
@@ -198,6 +205,7 @@ class Judge(Part):
     samples: Annotated[int, Field(ge=1, le=256)] = 4
     cvar_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     cvar_weight: Probability = 0.25
+    tolerance: NotNegative = 0.01
     mismatch: Mismatch = Mismatch(
         se_factor=0.88, hazard=0.9, cycles_per_bit=1.05, exponent_bias=-0.05, power_bias_db=0.5
     )
@@ -281,6 +289,14 @@ class Scenario(Part):
         """Number of users over all populations."""
         return sum(population.count for population in self.users)
 
+    @property
+    def created_later(self) -> set[str]:
+        """Names of the slices that do not stand at the start: those whose first event creates them."""
+        first: dict[str, str] = {}
+        for event in sorted(self.events, key=lambda entry: entry.at):
+            first.setdefault(event.slice, event.change)
+        return {name for name, change in first.items() if change == "create"}
+
     @model_validator(mode="after")
     def _consistent(self) -> "Scenario":
         names = [entry.name for entry in self.slices]
@@ -292,9 +308,11 @@ class Scenario(Part):
             if population.mobility == "path" and not self.mobility.paths_m:
                 raise ValueError("users move by path, but mobility.paths_m is empty")
         for event in self.events:
+            if event.at % 60:
+                raise ValueError(f"event at {event.at:g} s must be at a multiple of 60 s")
             if event.slice not in names:
                 raise ValueError(f"an event names slice {event.slice!r}; there are {', '.join(names)}")
-        created = {event.slice for event in self.events if event.change == "create"}
+        created = self.created_later
         if sum(entry.floor_share for entry in self.slices if entry.name not in created) > 1 + 1e-6:
             raise ValueError("the slices' floor_share sum to more than 1; lower them")
         if self.window % 60:

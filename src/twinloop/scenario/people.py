@@ -32,6 +32,7 @@ from twinloop.simulator import (
 
 LONGEST_VIDEO_S = 130
 VIDEO_S = 15.0
+WALK_STEP_S = 30.0
 _TYPES = 8
 _PREFERENCE_CONCENTRATION = 0.5
 
@@ -92,7 +93,8 @@ def load_recorded_walks(scenario: Scenario, data: Path | None) -> tuple[NDArray[
     """Positions of recorded walks in m, one every 30 s, where a population asks for them; else none."""
     if all(population.mobility != "recorded" for population in scenario.users):
         return ()
-    return tuple(walk.position_m for walk in load_walks(_folder(scenario, data)).required())
+    walks = load_walks(_folder(scenario, data)).required()
+    return tuple(walk.position_m for walk in walks if walk.step_s == WALK_STEP_S)
 
 
 def load_radio_trace(scenario: Scenario, data: Path | None, rng: np.random.Generator) -> RadioTrace | None:

@@ -17,7 +17,7 @@ from twinloop.simulator import State
 from twinloop.slicing import SliceTable
 from twinloop.twins import Twins
 from twinloop.validation.approval import Approved
-from twinloop.validation.safety import safety_code
+from twinloop.validation.safety import ISOLATION, safety_code
 
 STALL_WEIGHT = 1.0
 """Worth of one second of stalling per second, in units of satisfaction; *ours*."""
@@ -41,10 +41,13 @@ class Judge(eqx.Module):
 
 
 class Verdict(eqx.Module):
-    """What was decided and why. Candidate 0 is the standing decision, candidate 1 + p is proposal p."""
+    """What was decided and why. Candidate 0 is the standing decision, candidate 1 + p is proposal p; `best` is the best
+    proposal, whether approved or not.
+    """
 
     approved: Approved
     code: Int[Array, ""]
+    best: Int[Array, ""]
     score: Float[Array, " candidates"]
     safety: Int[Array, " candidates"]
 
@@ -66,7 +69,9 @@ def validate(
     reservation is judged together with the policy that fills it (see `rollout`).
 
     All candidates meet the same sampled states and random numbers. Proposals are refused when unsafe, or when the best
-    safe one scores below the standing decision; ties go to the first proposal.
+    safe one scores below the standing decision by more than the tolerance; ties go to the first proposal. Where demand
+    has outgrown what a slice has reserved, the standing decision breaks isolation as well: there a slot's proposal is
+    no less safe, and is judged by its score until the next window.
     """
     actions = [standing] + [proposal.action for proposal in proposals]
     candidates = jax.tree.map(lambda *leaves: jnp.stack(leaves), *actions)
@@ -85,18 +90,19 @@ def validate(
     values = jax.vmap(value)(candidates)
     score = (1 - judge.cvar_weight) * jnp.mean(values, axis=1) + judge.cvar_weight * _cvar(values, judge.cvar_share)
     safety = jax.vmap(lambda action: safety_code(action, features, slices))(candidates)
-    eligible = jnp.where(safety[1:] == 0, score[1:], -jnp.inf)
+    shared = (safety[1:] == ISOLATION) & (safety[0] == ISOLATION)
+    eligible = jnp.where((safety[1:] == 0) | shared, score[1:], -jnp.inf)
     best = jnp.argmax(eligible)
     any_safe = jnp.isfinite(eligible[best])
     good_enough = score[1 + best] >= score[0] - judge.tolerance
-    wins = any_safe & (good_enough | (safety[0] != 0))
+    wins = any_safe & (good_enough | (safety[0] != 0) & (safety[1 + best] == 0))
     chosen = jnp.where(wins, 1 + best, 0)
     code = jnp.where(wins, 0, jnp.where(any_safe, 1, safety[1]))
     approved = Approved(
         jax.tree.map(lambda leaf: leaf[chosen], candidates),
         jnp.where(wins, best, -1).astype(jnp.int32),
     )
-    return Verdict(approved, code.astype(jnp.int32), score, safety)
+    return Verdict(approved, code.astype(jnp.int32), best.astype(jnp.int32), score, safety)
 
 
 def _cvar(values: Float[Array, "candidates samples"], share: Float[Array, ""]) -> Float[Array, " candidates"]:

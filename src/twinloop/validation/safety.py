@@ -9,13 +9,16 @@ from twinloop.entities import Action
 from twinloop.slicing import SliceTable, Violations, capacity_and_isolation
 
 RESULTS = (
-    "approved: the twins expect it to serve people at least as well as the standing decision",
+    "approved: the twins expect it to serve people no worse than the standing decision, to within the tolerance",
     "refused: the twins expect the standing decision to serve people better",
     "refused: it reserves more than a cell or server has",
     "refused: it takes from a slice what that slice was promised and needs",
     "refused: it holds a number that is not finite or below zero",
     "refused: it gives flows more than their slice reserves",
 )
+
+ISOLATION = 3
+"""Index into `RESULTS` of a breach of isolation."""
 
 
 def safety_code(action: Action, features: Features, slices: SliceTable) -> Int[Array, ""]:

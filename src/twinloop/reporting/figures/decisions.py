@@ -78,8 +78,8 @@ def plot_decisions(run: Run) -> Figure:
 
 @of_run
 def plot_objectives(run: Run) -> Figure:
-    """What the twin expected of the winner and of the standing decision, for the window and the slot loop."""
-    slot, scale, won, stood = run.columns("decisions", "slot", "scale", "objective_winner", "objective_standing")
+    """What the twin expected of the best proposal and of the standing decision, for the window and the slot loop."""
+    slot, scale, won, stood = run.columns("decisions", "slot", "scale", "objective_proposed", "objective_standing")
     scale = scale.astype(str)
     there = [name for name in SCALES if (np.isfinite(won) & (scale == name)).any()]
     if not there:
@@ -105,7 +105,7 @@ def _draw_objectives(axis: Axes, run: Run, slot: Values, won: Values, stood: Val
     moment = time.centre_s[known] / unit_s
     marker = "o" if known.sum() <= 40 else None
     axis.fill_between(moment, standing[known], winner[known], color=BLUE, alpha=0.2, linewidth=0, label="expected gain")
-    axis.plot(moment, winner[known], color=BLUE, marker=marker, markersize=5, label="winner")
+    axis.plot(moment, winner[known], color=BLUE, marker=marker, markersize=5, label="best proposal")
     axis.plot(
         moment, standing[known], color=INK, linestyle=(0, (4, 2)), marker=marker, markersize=4, linewidth=1.4,
         markerfacecolor=MUTED, label="standing decision",
