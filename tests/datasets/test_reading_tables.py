@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from set_samples import write
 
-from twinloop.datasets import load_edge_load, load_norway, load_sites, load_walks
+from twinloop.datasets import LeftOutWarning, load_edge_load, load_norway, load_sites, load_walks
 from twinloop.datasets.reading import Column, bare_table, headed_table, load_each
 from twinloop.errors import DataError
 
@@ -130,3 +130,11 @@ def test_only_data_errors_become_faults() -> None:
 
     with pytest.raises(KeyError):
         load_each([1], broken)
+
+
+def test_a_faulty_file_beside_good_ones_is_left_out_and_told(tmp_path: Path) -> None:
+    write(tmp_path / "kaist_walks/KAIST_30sec_001.txt", "0 1 2\n30 2 3\n60 3 4\n")
+    write(tmp_path / "kaist_walks/KAIST_30sec_002.txt", "0 1 2\nnan nan nan\n")
+    with pytest.warns(LeftOutWarning, match=r"1 faults.*002.txt, line 2"):
+        (walk,) = load_walks(tmp_path).required()
+    assert len(walk.position_m) == 3

@@ -14,7 +14,7 @@ import pytest
 
 from twinloop import reporting, runs, scenario
 from twinloop.entities import USER_ATTRIBUTES
-from twinloop.errors import OutputError
+from twinloop.errors import OutputError, ScenarioError
 from twinloop.scenario.models import Event
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -261,3 +261,21 @@ def test_an_ended_slice_leaves_the_tables_and_the_others_stay(tiny, programs, tm
     rows = columns(tmp_path / "run" / "slices.parquet")
     assert set(rows["slice"][rows["slot"] < 60]) == {0, 1, 2}
     assert set(rows["slice"][rows["slot"] >= 66]) == {0, 2}
+
+
+def test_a_slice_created_again_is_served_at_once(tiny, programs, tmp_path):
+    events = [Event(at=60.0, change="end", slice="standard"), Event(at=120.0, change="create", slice="standard")]
+    runs.run(tiny.model_copy(update={"events": events}), duration_s=180.0, out=tmp_path / "run")
+    rows = columns(tmp_path / "run" / "slices.parquet")
+    of = {when: rows["satisfaction"][(rows["slice"] == 1) & (rows["slot"] // 60 == when)] for when in (0, 1, 2)}
+    assert np.mean(of[2]) > 0.5
+    decisions = columns(tmp_path / "run" / "decisions.parquet")
+    assert set(decisions["slot"][decisions["scale"] == "window"]) == {60, 120}
+    assert np.mean(decisions["code"][decisions["slot"] >= 125] == 3) == 0.0
+
+
+def test_an_event_that_does_not_fit_is_told_before_anything_is_written(tiny, tmp_path):
+    events = [Event(at=60.0, change="end", slice="standard"), Event(at=120.0, change="adjust", slice="standard")]
+    with pytest.raises(ScenarioError, match="event at 120 s"):
+        runs.run(tiny.model_copy(update={"events": events}), duration_s=180.0, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

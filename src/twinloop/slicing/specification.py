@@ -27,7 +27,7 @@ class SliceSpec:
 
 
 class SliceTable(eqx.Module):
-    """The slices' promises by row; an inactive row has no users and gets nothing."""
+    """The slices' promises by row; an inactive row gets nothing, and who is in it is served nothing."""
 
     active: Bool[Array, " slices"]
     target_bps: Float[Array, " slices"]
