@@ -17,6 +17,7 @@ from twinloop.collection import CollectionState, Fidelity, Observations, adapt, 
 from twinloop.decision import (
     AbstractAllocation,
     AbstractReservation,
+    Appraisal,
     Proposal,
     Reservation,
     assemble_action,
@@ -146,14 +147,15 @@ def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopStat
     return after, lived, trace
 
 
-def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopState, Verdict]:
+def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopState, Verdict, tuple[Appraisal, ...]]:
     """One slicing decision: reservations compete in the twin over a longer horizon, each filled slot by slot by the
-    first slot policy.
+    first slot policy. Returns the state, the verdict, and what each reservation's method says of it.
     """
     features = loop.abstractor.abstract(state.twin, state.forecast, loop.slices)
+    reserved = [policy.appraised(features, loop.slices) for policy in loop.reservations]
     proposals = tuple(
-        Proposal(_filled(loop, state, policy.reserve(features, loop.slices), features), jnp.int32(index))
-        for index, policy in enumerate(loop.reservations)
+        Proposal(_filled(loop, state, reservation, features), jnp.int32(index))
+        for index, (reservation, _) in enumerate(reserved)
     )
     standing = _filled(loop, state, state.reservation, features)
 
@@ -164,7 +166,8 @@ def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopSt
         key, loop.window_judge, state.twin, state.forecast, features, proposals, standing, loop.slices, respond
     )
     reservation = reserved_by(verdict.approved.action)
-    return eqx.tree_at(lambda s: (s.reservation, s.standing), state, (reservation, verdict.approved)), verdict
+    after = eqx.tree_at(lambda s: (s.reservation, s.standing), state, (reservation, verdict.approved))
+    return after, verdict, tuple(appraisal for _, appraisal in reserved)
 
 
 def _mirror(loop: Loop[Any], state: LoopState, seen: Observations) -> Twins:

@@ -221,7 +221,7 @@ def test_a_flooded_slice_takes_nothing_that_another_needs(small, life):
     held = {}
     for name, lp in (("calm", loop), ("flooded", flood)):
         now, _ = life(lp, state)
-        now, verdict = decide(jax.random.key(1), lp, now)
+        now, verdict, _ = decide(jax.random.key(1), lp, now)
         assert int(verdict.code) in (0, 1)
         now, story = life(lp, now, seed=1)
         held[name] = story

@@ -34,7 +34,8 @@ COLUMNS = {
     "demand_bandwidth_hz demand_cycles_per_s satisfaction",
     "twins": "slot attribute mean_age_s fidelity",
     "collection": "slot users_bits cells_bits servers_bits reports late duplicates",
-    "decisions": "slot scale proposals winner code reason objective_proposed objective_standing effect",
+    "decisions": "slot scale proposals winner code reason objective_proposed objective_standing "
+    "reservation_value reservation_bound effect",
 }
 
 
@@ -150,6 +151,14 @@ def test_the_tables_agree_with_the_summary(tiny_run):
     collected = columns(tiny_run.directory / "collection.parquet")
     bits = sum(collected[f"{kind}_bits"].sum(dtype=np.float64) for kind in ("users", "cells", "servers"))
     assert bits == pytest.approx(summary["collected_bits"])
+
+
+def test_a_window_says_how_good_its_reservation_is(tiny_run):
+    rows = columns(tiny_run.directory / "decisions.parquet")
+    window = rows["scale"] == "window"
+    value, bound = rows["reservation_value"], rows["reservation_bound"]
+    assert np.all(np.isnan(value[~window]) & np.isnan(bound[~window]))
+    assert np.all((value[window] > 0) & (value[window] <= bound[window] * (1 + 1e-4)))
 
 
 def test_the_directory_tells_how_the_run_was_made(tiny, tiny_run):

@@ -10,7 +10,7 @@ from twinloop.decision.registry import ALLOCATIONS, RESERVATIONS
 from twinloop.decision.reservation.convex import Convex, ReservationReport
 from twinloop.decision.reservation.equal_share import EqualShare
 from twinloop.decision.reservation.greedy_demand import GreedyDemand
-from twinloop.decision.reservation.interface import AbstractReservation
+from twinloop.decision.reservation.interface import AbstractReservation, Appraisal
 
 __all__ = [
     "ALLOCATIONS",
@@ -18,6 +18,7 @@ __all__ = [
     "AbstractAllocation",
     "AbstractReservation",
     "Allocation",
+    "Appraisal",
     "Convex",
     "EqualShare",
     "GreedyDemand",

@@ -86,7 +86,7 @@ def decision_section(run: Run, folder: Folder) -> Section:
                     "winner won."),
     ]  # fmt: skip
     return Section("decisions", "Decisions and verdicts", guarded(lambda: _decision_lead(run)), views,
-                   tabled(lambda: _reason_table(run)))  # fmt: skip
+                   [*tabled(lambda: _reason_table(run)), *tabled(lambda: _certificate_table(run))])  # fmt: skip
 
 
 def infrastructure_section(run: Run, folder: Folder) -> Section:
@@ -252,6 +252,18 @@ def _reason_table(run: Run) -> Table:
     ]  # fmt: skip
     note = f"{len(found) - 14} rarer verdicts are left out." if len(found) > 14 else ""
     return Table("Verdicts and their reasons", ["loop", "reason", "code", "count", "share", "first at"], rows, note, 2)
+
+
+def _certificate_table(run: Run) -> Table:
+    """What the window's method says of its own reservations; no rows where it says nothing."""
+    slot, value, bound = run.columns("decisions", "slot", "reservation_value", "reservation_bound")
+    rows = [
+        [clock(at * run.slot_s), plain(float(worth)), plain(float(most)), plain(float(most - worth))]
+        for at, worth, most in zip(slot, value, bound, strict=True)
+        if np.isfinite(worth) and np.isfinite(most)
+    ][:14]
+    note = "In weighted satisfied users by the surrogate model; no reservation can be worth more than the bound."
+    return Table("How good the reservations are", ["window at", "worth", "bound", "gap"], rows, note, 0)
 
 
 def _infrastructure_lead(run: Run) -> str:

@@ -103,9 +103,10 @@ def _scores(loop: Loop[SimulatedNetwork], outcome: Outcome) -> dict[str, Array]:
 def decide_window(
     key: PRNGKeyArray, loop: Loop[SimulatedNetwork], state: LoopState, first_slot: Int[Array, ""]
 ) -> tuple[LoopState, dict[str, Any]]:
-    """One window decision before `first_slot`, and its verdict as arrays."""
-    after, verdict = window(jax.random.fold_in(key, first_slot + _WINDOW_SALT), loop, state)
-    return after, verdict_values(verdict)
+    """One window decision before `first_slot`; its verdict, and what its method says of the reservation, as arrays."""
+    after, verdict, appraisals = window(jax.random.fold_in(key, first_slot + _WINDOW_SALT), loop, state)
+    certificate = {"value": appraisals[0].value, "bound": appraisals[0].bound}
+    return after, verdict_values(verdict) | certificate
 
 
 def verdict_values(verdict: Verdict) -> dict[str, Any]:

@@ -93,6 +93,8 @@ def window_row(slot: int, verdict: Mapping[str, Values], policies: tuple[str, ..
             "reason": [RESULTS[int(verdict["code"])]],
             "objective_proposed": pa.array([float(verdict["score_proposed"])], pa.float32()),
             "objective_standing": pa.array([float(verdict["score_standing"])], pa.float32()),
+            "reservation_value": pa.array([float(verdict["value"])], pa.float32()),
+            "reservation_bound": pa.array([float(verdict["bound"])], pa.float32()),
             "effect": [EFFECTS[effect]],
         }
     )
@@ -207,6 +209,7 @@ def _collection(block: Block) -> pa.Table:
 def _decisions(block: Block) -> pa.Table:
     trace = block.trace
     code = trace["code"].astype(np.int32)
+    unknown = np.full(len(code), np.nan, np.float32)
     return pa.table(
         {
             "slot": block.slots,
@@ -217,6 +220,8 @@ def _decisions(block: Block) -> pa.Table:
             "reason": pa.array([RESULTS[row] for row in code]),
             "objective_proposed": trace["score_proposed"],
             "objective_standing": trace["score_standing"],
+            "reservation_value": unknown,
+            "reservation_bound": unknown,
             "effect": pa.array([EFFECTS[row] for row in trace["effect"]]),
         }
     )

@@ -14,7 +14,15 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from twinloop.abstraction import Abstractor
 from twinloop.collection import CollectionState
-from twinloop.decision import ALLOCATIONS, RESERVATIONS, Allocation, Reservation, assemble_action
+from twinloop.decision import (
+    ALLOCATIONS,
+    RESERVATIONS,
+    AbstractAllocation,
+    Allocation,
+    Reservation,
+    Utility,
+    assemble_action,
+)
 from twinloop.emulation import EMULATORS, Forecast, TwinModel, twin_model
 from twinloop.enforcement import nothing_pending
 from twinloop.entities import CELL_ATTRIBUTES, SERVER_ATTRIBUTES, USER_ATTRIBUTES, Action, Attribute
@@ -22,7 +30,7 @@ from twinloop.errors import ScenarioError
 from twinloop.loop import Loop, LoopState, control
 from twinloop.network import Channel, Override, Plant, SimulatedNetwork, default_request
 from twinloop.scenario.models import Judge as JudgePart
-from twinloop.scenario.models import Mismatch, Scenario
+from twinloop.scenario.models import Mismatch, Policy, Scenario
 from twinloop.scenario.people import (
     Watching,
     build_player,
@@ -65,7 +73,7 @@ def build_loop(scenario: Scenario, data: Path | None = None) -> tuple[Loop[Simul
             believed, jnp.float32(scenario.policy.demand_margin), math.ceil(scenario.viewing.buffer_cap_s) + 1
         ),
         reservations=(RESERVATIONS[scenario.policy.reservation](),),
-        allocations=(ALLOCATIONS[scenario.policy.allocation](),),
+        allocations=(_allocation(scenario.policy),),
         slot_judge=_judge(scenario.twin.judge, model, scenario.twin.judge.slot_horizon),
         window_judge=_judge(scenario.twin.judge, model, scenario.twin.judge.window_horizon),
         slices=slices,
@@ -129,6 +137,12 @@ def as_believed(params: Params, mismatch: Mismatch) -> Params:
         (topology, radio, _unforeseen(params.mobility), viewers, edge, None),
         is_leaf=lambda leaf: leaf is None,
     )
+
+
+def _allocation(policy: Policy) -> AbstractAllocation:
+    if policy.allocation == "utility":
+        return Utility(policy.utility, policy.alpha, floor=policy.floor)
+    return ALLOCATIONS[policy.allocation]()
 
 
 def _unforeseen(mobility: Mobility) -> Mobility:

@@ -224,10 +224,17 @@ class Twin(Part):
 
 
 class Policy(Part):
-    """Who decides: reservation for the window, allocation for the slot."""
+    """Who decides: reservation for the window, allocation for the slot.
+
+    `utility`, `alpha` and `floor` are those of the utility allocation: what of a user's rate counts, the exponent of
+    alpha-fairness, and the share of its need that every user is given first.
+    """
 
     reservation: Literal["equal", "greedy", "convex"] = "convex"
     allocation: Literal["round_robin", "proportional_fair", "utility"] = "utility"
+    utility: Literal["satisfaction", "log_quality", "alpha_fair"] = "satisfaction"
+    alpha: Annotated[float, Field(gt=0, le=10)] = 1.0
+    floor: Probability = 0.0
     demand_margin: Annotated[float, Field(ge=0, le=2)] = 0.2
 
 

@@ -8,7 +8,7 @@ from twinloop.abstraction import Features
 from twinloop.decision.pools import Costs, Resource, clear, pool_max, pool_sum
 from twinloop.decision.proposal import Reservation
 from twinloop.decision.reservation.groups import Groups, group_demands
-from twinloop.decision.reservation.interface import AbstractReservation, Demand, hand_out, resource_demands
+from twinloop.decision.reservation.interface import AbstractReservation, Appraisal, Demand, hand_out, resource_demands
 from twinloop.decision.reservation.polish import polish
 from twinloop.qoe import ConcaveMajorant, SigmoidSatisfaction, concave_majorant
 from twinloop.slicing import SliceTable
@@ -56,6 +56,11 @@ class Convex(AbstractReservation):
     def reserve(self, features: Features, slices: SliceTable) -> Reservation:
         """The polished reservation."""
         return self.solve(features, slices)[0]
+
+    def appraised(self, features: Features, slices: SliceTable) -> tuple[Reservation, Appraisal]:
+        """The polished reservation, its true value and the surrogate's bound."""
+        reservation, report = self.solve(features, slices)
+        return reservation, Appraisal(report.surrogate_bound, report.true_value)
 
     def solve(self, features: Features, slices: SliceTable) -> tuple[Reservation, ReservationReport]:
         """The polished reservation, and how good it is."""

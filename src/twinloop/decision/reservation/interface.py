@@ -12,6 +12,16 @@ from twinloop.decision.proposal import Reservation
 from twinloop.slicing import SliceTable
 
 
+class Appraisal(eqx.Module):
+    """What a method can say of its own reservation, in weighted satisfied users; NaN where it can say nothing.
+
+    No reservation is worth more than `bound`; it is worth `value`.
+    """
+
+    bound: Float[Array, ""]
+    value: Float[Array, ""]
+
+
 class AbstractReservation(eqx.Module):
     """Divides every cell's bandwidth and every server's cycles and cache among the slices, once a window.
 
@@ -22,6 +32,11 @@ class AbstractReservation(eqx.Module):
     @abc.abstractmethod
     def reserve(self, features: Features, slices: SliceTable) -> Reservation:
         """What each slice gets of each cell and server in the next window."""
+
+    def appraised(self, features: Features, slices: SliceTable) -> tuple[Reservation, Appraisal]:
+        """The reservation, and how good its method knows it to be."""
+        unknown = jnp.full((), jnp.nan, jnp.float32)
+        return self.reserve(features, slices), Appraisal(unknown, unknown)
 
 
 class Demand(eqx.Module):
