@@ -1,6 +1,4 @@
-"""What every package names: the attribute table, the directory of ids, and the action a network can be asked to
-take.
-"""
+"""What every package names: the attribute table, the services, and the action a network can be asked to take."""
 
 from twinloop.entities.action import Action
 from twinloop.entities.attributes import (
@@ -11,7 +9,6 @@ from twinloop.entities.attributes import (
     Attribute,
     column,
 )
-from twinloop.entities.directory import Directory, EntityId
 from twinloop.entities.services import SERVICES, Service
 
 __all__ = [
@@ -22,8 +19,6 @@ __all__ = [
     "USER_ATTRIBUTES",
     "Action",
     "Attribute",
-    "Directory",
-    "EntityId",
     "Service",
     "column",
 ]

@@ -51,7 +51,7 @@ METRICS: dict[str, Metric] = {
         Metric("swipes_per_min", "Swipes a minute", "number", 0, "swipes a user and minute"),
         Metric("bandwidth_use", "Bandwidth used", "share", -1, "share of all cells' bandwidth, reports included"),
         Metric("cycles_use", "Cycles used", "share", -1, "share of all servers' cycles"),
-        Metric("energy_j", "Energy", "J", -1, "what cells and servers took"),
+        Metric("energy_j", "Energy", "J", -1, "what cells, servers and reports took"),
         Metric("refused", "Decisions refused", "count", 0, "proposals that no check in the twin could approve"),
         Metric("rolled_back", "Rolled back", "count", 0, "decisions undone because they did not take effect"),
         Metric("jain_index", "Fairness", "number", 1, "Jain's index of the users' satisfaction, 1 = all alike"),

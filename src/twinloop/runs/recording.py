@@ -15,6 +15,7 @@ from twinloop.validation import RESULTS
 Values = NDArray[Any]
 MOST_RECORDED_USERS = 2_500
 _PERIODIC = np.array([attribute.method == "periodic" for attribute in USER_ATTRIBUTES])
+_POWERS = ("cell_power_w", "report_power_w", "server_power_w")
 _USER_COLUMNS = (
     "x_m",
     "y_m",
@@ -284,8 +285,5 @@ def block_sums(block: Block) -> dict[str, float]:
         "approved": float(np.sum(trace["winner"] >= 0)),
         "refused": float(np.sum(trace["winner"] < 0)),
         "rolled_back": float(np.sum(trace["effect"] == EFFECTS.index("rolled_back"))),
-        "energy_j": float(
-            np.sum(truth["cell_power_w"], dtype=np.float64) + np.sum(truth["server_power_w"], dtype=np.float64)
-        )
-        * block.slot_s,
+        "energy_j": block.slot_s * sum(float(np.sum(truth[name], dtype=np.float64)) for name in _POWERS),
     }
