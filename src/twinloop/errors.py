@@ -3,6 +3,7 @@
 TwinloopError
 ├── ScenarioError      a scenario that cannot be used: unknown name or field, impossible value
 ├── DataError          a data file that is missing, empty, truncated or wrong; names file, line and column
+├── ModelError         a file of a trained model that is missing, damaged, or of another kind of model
 ├── OutputError        a run directory that cannot be written, is in use, or does not hold what is asked of it
 ├── ResourceError      the machine is too small for what was asked
 └── MissingExtraError  an optional part is not installed
@@ -47,6 +48,14 @@ class DataError(TwinloopError):
         if column is not None:
             place += f", column {column}"
         super().__init__(f"{place}: {problem}" + (f"; expected {expected}" if expected else ""))
+
+
+class ModelError(TwinloopError):
+    """A file of a trained model is missing, damaged, or belongs to another kind of model."""
+
+    def __init__(self, path: Path | str, problem: str, expected: str) -> None:
+        self.path = Path(path)
+        super().__init__(f"{path}: {problem}; expected {expected}")
 
 
 class MissingExtraError(TwinloopError):

@@ -10,20 +10,22 @@ from twinloop.datasets import shipped_figures
 from twinloop.errors import DataError, OutputError
 from twinloop.reporting import Curve, Panel, plot_curves, plot_tracks
 from twinloop.studies import Judgement, evaluate_mobility, evaluate_swipe
-from twinloop.studies.evaluate.judgement import Row, judged_row, ks_distance
+from twinloop.studies.evaluate.judgement import KS_DISTANCE, Estimate, Row, at_most, ks_distance, ks_row
 from twinloop.studies.evaluate.mobility import FLIGHTS
 from twinloop.studies.evaluate.swipe import BY_VIDEO, RATIOS, watch
 
 
 def judgement(distance: float = 0.05) -> Judgement:
-    row = Row("q", "ours", "generator", distance, 0.01, 0.2)
-    other = Row("q", "theirs", "baseline", 0.5, 0.4, 0.6)
+    row = Row(("q", "ours"), "proposed", {"d": Estimate(distance, 0.01, 0.2)})
+    other = Row(("q", "theirs"), "baseline", {"d": Estimate(0.5, 0.4, 0.6), "e": Estimate(1.0)})
     panel = Panel("x", "y", (Curve.exceeding("a", np.arange(5.0)),))
-    return Judgement("title", "q", (other, row), {"n": 2.0}, ("how",), {"f.png": partial(plot_curves, [panel], "t")})
+    claims = (at_most("d at most .1", row.values["d"], 0.1),)
+    figures = {"f.png": partial(plot_curves, [panel], "t")}
+    return Judgement("title", ("quantity", "from"), (other, row), claims, {"n": 2.0}, ("how",), figures)
 
 
 def distance_of(judged: Judgement, quantity: str, name: str) -> float:
-    return next(row.distance for row in judged.rows if (row.quantity, row.name) == (quantity, name))
+    return judged.estimate(KS_DISTANCE, quantity, name).value
 
 
 def test_the_distance_is_the_greatest_gap_of_distribution_functions() -> None:
@@ -38,17 +40,22 @@ def test_an_interval_over_files_widens_when_files_differ() -> None:
     wanted = draw.random(4000)
     alike = [draw.random(50) for _ in range(20)]
     apart = [draw.random(50) * 0.2 + 0.8 * k / 19 for k in range(20)]
-    same, differ = (judged_row("q", "n", "generator", files, wanted, 0) for files in (alike, apart))
-    assert same.low <= same.distance + 0.02 and same.high - same.low < differ.high - differ.low
-    assert judged_row("q", "n", "generator", alike, wanted, 0) == same
+    rows = [ks_row(("q", "n"), "proposed", files, wanted, 0) for files in (alike, apart, alike)]
+    same, differ, again = (row.values[KS_DISTANCE] for row in rows)
+    assert same.low <= same.value + 0.02 and same.high - same.low < differ.high - differ.low
+    assert again == same
 
 
 def test_a_judgement_passes_at_most_at_a_tenth_and_keeps_its_numbers(tmp_path: Path) -> None:
     good, bad = judgement(0.1), judgement(0.11)
     assert good.passed and not bad.passed
     content = json.loads(good.to_json())
-    assert content["distance"] == 0.1 and content["passed"] and content["numbers"] == {"n": 2.0}
-    assert [row["role"] for row in content["rows"]] == ["baseline", "generator"]
+    assert content["claims"][0]["holds"] and content["passed"] and content["numbers"] == {"n": 2.0}
+    assert [(row["from"], row["role"]) for row in content["rows"]] == [("theirs", "baseline"), ("ours", "proposed")]
+    assert content["rows"][1]["d"] == {"value": 0.1, "low": 0.01, "high": 0.2}
+    assert good.metrics == ("d", "e") and good.estimate("e", "q", "theirs").low is None
+    with pytest.raises(KeyError, match="no e of q, ours"):
+        good.estimate("e", "q", "ours")
     (path,) = good.save(tmp_path / "new")
     assert path.name == "f.png" and path.read_bytes().startswith(b"\x89PNG")
 
@@ -113,9 +120,10 @@ def test_a_missing_set_is_named(tmp_path: Path) -> None:
 @pytest.mark.data
 def test_flights_above_50_m_are_within_a_tenth_of_unseen_walks(data_dir: Path, tmp_path: Path) -> None:
     judged = evaluate_mobility(data_dir)
-    assert judged.judged == FLIGHTS and judged.distance < 0.07
+    distance = distance_of(judged, FLIGHTS, "Levy flights")
+    assert judged.claims[0].measured.value == distance < 0.07
     assert distance_of(judged, "flight duration", "Levy flights") < 0.07
-    assert distance_of(judged, FLIGHTS, "random waypoint on a campus") > 3 * judged.distance
+    assert distance_of(judged, FLIGHTS, "random waypoint on a campus") > 3 * distance
     assert judged.numbers["unseen_walks"] == 28
     assert {path.name for path in judged.save(tmp_path)} == {"mobility_flights.png", "mobility_tracks.png"}
 
@@ -123,8 +131,9 @@ def test_flights_above_50_m_are_within_a_tenth_of_unseen_walks(data_dir: Path, t
 @pytest.mark.data
 def test_watch_ratios_are_within_a_tenth_of_unseen_videos(data_dir: Path, tmp_path: Path) -> None:
     judged = evaluate_swipe(data_dir)
-    assert judged.judged == RATIOS and judged.passed
+    assert judged.passed
+    distance = distance_of(judged, RATIOS, "types x viewers")
     for name in ("types, no viewers' factors", "one hazard by second", "constant hazard (Poisson)"):
-        assert distance_of(judged, RATIOS, name) > judged.distance
+        assert distance_of(judged, RATIOS, name) > distance
         assert distance_of(judged, BY_VIDEO, name) > distance_of(judged, BY_VIDEO, "types x viewers")
     assert {path.name for path in judged.save(tmp_path)} == {"swipe_ratios.png", "swipe_types.png"}

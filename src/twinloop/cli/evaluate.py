@@ -37,25 +37,37 @@ def swipe(data: Data, out: Out = None, json: Json = None, seed: Seed = 0) -> Non
 
 
 def _show(judgement: "twinloop.studies.Judgement", out: Path | None, json: Path | None) -> None:
-    table = Table("quantity", "from", "KS distance", "90 % interval", box=None, pad_edge=False, title=judgement.title)
-    table.title_justify = "left"
-    for row in judgement.rows:
-        colour = {"generator": "bold", "baseline": "default", "reference": "dim"}[row.role]
-        name = row.name if row.role == "generator" else f"{row.name} ({row.role})"
-        numbers = f"{row.distance:.3f}", f"{row.low:.3f} to {row.high:.3f}"
-        table.add_row(row.quantity, f"[{colour}]{escape(name)}[/{colour}]", *numbers)
     console = Console()
-    console.print(table)
+    console.print(_table(judgement))
     for name, value in judgement.numbers.items():
         console.print(f"{name.replace('_', ' ')}: {value:,.4g}")
     for line in judgement.method:
         console.print(f"[dim]- {escape(line)}[/dim]", soft_wrap=True)
-    verdict = "[green]holds[/green]" if judgement.passed else "[red]does not hold[/red]"
-    console.print(f"{judgement.judged}: {judgement.distance:.3f}, at most .1 {verdict}")
+    for claim in judgement.claims:
+        verdict = "[green]holds[/green]" if claim.holds else "[red]does not hold[/red]"
+        console.print(f"{escape(claim.statement)}: {_figure(claim.measured)} {verdict}", soft_wrap=True)
     if json is not None:
         _write(json, judgement.to_json())
     for path in judgement.save(out) if out is not None else ():
         console.print(f"wrote {escape(str(path))}", soft_wrap=True)
+
+
+def _table(judgement: "twinloop.studies.Judgement") -> Table:
+    headers = (*judgement.labels, "role", *judgement.metrics)
+    table = Table(*headers, box=None, pad_edge=False, title=judgement.title)
+    table.title_justify = "left"
+    for row in judgement.rows:
+        colour = {"proposed": "bold", "baseline": "default", "reference": "dim"}[row.role]
+        *about, name = row.names
+        figures = (_figure(row.values[metric]) if metric in row.values else "" for metric in judgement.metrics)
+        table.add_row(*map(escape, about), f"[{colour}]{escape(name)}[/{colour}]", row.role, *figures)
+    return table
+
+
+def _figure(estimate: "twinloop.studies.Estimate") -> str:
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f}"
+    return escape(f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]")
 
 
 def _write(path: Path, text: str) -> None:

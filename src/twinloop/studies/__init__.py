@@ -1,5 +1,5 @@
 """Case studies, one module each, and in `evaluate` the judgement of generators against data they were not fitted to."""
 
-from twinloop.studies.evaluate import Judgement, evaluate_mobility, evaluate_swipe
+from twinloop.studies.evaluate import Estimate, Judgement, evaluate_mobility, evaluate_swipe
 
-__all__ = ["Judgement", "evaluate_mobility", "evaluate_swipe"]
+__all__ = ["Estimate", "Judgement", "evaluate_mobility", "evaluate_swipe"]

@@ -1,10 +1,10 @@
-"""What an evaluation says: distances of generators and baselines from unseen data, and the figures that show them."""
+"""What an evaluation says: rows of figures with intervals, claims that hold or not, and the figures that show them."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -14,60 +14,80 @@ from twinloop.errors import OutputError
 if TYPE_CHECKING:
     from twinloop.reporting import Figure
 
-TARGET = 0.1
+KS_TARGET = 0.1
+KS_DISTANCE = "KS distance"
 _RESAMPLES = 400
 _QUANTILES = np.linspace(0, 1, 1001)
+
+Role = Literal["proposed", "baseline", "reference"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its interval; both ends are None where there is none."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One quantity of one generator: its Kolmogorov-Smirnov distance from the unseen data, in [0, 1].
+    """Figures by metric of one thing that was judged; `names` say what it is, one for each of the judgement's labels.
 
-    `low` to `high` is the 90 % interval when the unseen files are resampled; `role` is `generator`, `baseline` or
-    `reference` (measured against measured).
+    `role` is `proposed` (ours), `baseline` (what it must beat) or `reference` (measured against measured, a bound).
     """
 
-    quantity: str
-    name: str
-    role: str
-    distance: float
-    low: float
-    high: float
+    names: tuple[str, ...]
+    role: Role
+    values: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement that was written before the run, the figure that decides it, and whether it holds."""
+
+    statement: str
+    measured: Estimate
+    holds: bool
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """An evaluation: its rows, plain numbers beside them, how it was done, and its figures by file name.
-
-    `passed` compares the generator's rows named in `judged` with the target of .1.
-    """
+    """An evaluation: rows under `labels`, claims, plain numbers beside them, how it was done, figures by file name."""
 
     title: str
-    judged: str
+    labels: tuple[str, ...]
     rows: tuple[Row, ...]
+    claims: tuple[Claim, ...]
     numbers: Mapping[str, float]
     method: tuple[str, ...]
     figures: Mapping[str, "Callable[[], Figure]"]
 
     @property
-    def distance(self) -> float:
-        """Distance of the generator in the judged quantity."""
-        return next(row.distance for row in self.rows if row.quantity == self.judged and row.role == "generator")
+    def passed(self) -> bool:
+        """True where every claim holds."""
+        return all(claim.holds for claim in self.claims)
 
     @property
-    def passed(self) -> bool:
-        """True where that distance is at most .1."""
-        return self.distance <= TARGET
+    def metrics(self) -> tuple[str, ...]:
+        """Every metric of the rows, in order of appearance."""
+        return tuple(dict.fromkeys(metric for row in self.rows for metric in row.values))
+
+    def estimate(self, metric: str, *names: str) -> Estimate:
+        """The figure `metric` of the row of those names. Raises KeyError where there is none."""
+        for row in self.rows:
+            if row.names == names and metric in row.values:
+                return row.values[metric]
+        raise KeyError(f"no {metric} of {', '.join(names)}")
 
     def to_json(self) -> str:
         """The judgement as text, figures aside."""
         content = {
             "title": self.title,
-            "judged": self.judged,
-            "distance": self.distance,
-            "target": TARGET,
             "passed": self.passed,
-            "rows": [asdict(row) for row in self.rows],
+            "claims": [asdict(claim) for claim in self.claims],
+            "rows": [_as_fields(self.labels, row) for row in self.rows],
             "numbers": dict(self.numbers),
             "method": list(self.method),
         }
@@ -85,6 +105,16 @@ class Judgement:
         return tuple(paths)
 
 
+def _as_fields(labels: tuple[str, ...], row: Row) -> dict[str, object]:
+    named = dict(zip(labels, row.names, strict=True))
+    return {**named, "role": row.role, **{metric: asdict(estimate) for metric, estimate in row.values.items()}}
+
+
+def at_most(statement: str, measured: Estimate, most: float) -> Claim:
+    """The claim that a figure is at most `most`."""
+    return Claim(statement, measured, measured.value <= most)
+
+
 def ks_distance(a: Float64[np.ndarray, " a"], b: Float64[np.ndarray, " b"]) -> float:
     """Greatest difference of the two samples' distribution functions; 1 where one of them is empty."""
     if len(a) == 0 or len(b) == 0:
@@ -95,15 +125,17 @@ def ks_distance(a: Float64[np.ndarray, " a"], b: Float64[np.ndarray, " b"]) -> f
     return float(np.max(np.abs(below_a - below_b)))
 
 
-def judged_row(
-    quantity: str,
-    name: str,
-    role: str,
+def ks_row(
+    names: tuple[str, ...],
+    role: Role,
     unseen: Sequence[Float64[np.ndarray, "_"]],
     generated: Float64[np.ndarray, " m"],
     seed: int,
 ) -> Row:
-    """Distance of `generated` from the unseen samples (one array a file) pooled, with its interval over the files."""
+    """Kolmogorov-Smirnov distance of `generated` from the unseen samples (one array a file) pooled.
+
+    The interval holds 90 % of the distances when the unseen files are resampled.
+    """
     draw = np.random.default_rng(seed)
     at = np.unique(np.concatenate([np.concatenate(list(unseen)), np.quantile(generated, _QUANTILES)]))
     below = np.stack([np.searchsorted(np.sort(one), at, side="right") for one in unseen])
@@ -113,4 +145,5 @@ def judged_row(
     times = np.stack([np.bincount(one, minlength=len(unseen)) for one in pick])
     share = (times @ below) / np.maximum(times @ size, 1)[:, None]
     low, high = np.quantile(np.abs(share - wanted[None, :]).max(axis=1), [0.05, 0.95])
-    return Row(quantity, name, role, ks_distance(np.concatenate(list(unseen)), generated), float(low), float(high))
+    distance = ks_distance(np.concatenate(list(unseen)), generated)
+    return Row(names, role, {KS_DISTANCE: Estimate(distance, float(low), float(high))})

@@ -20,7 +20,7 @@ from twinloop.datasets import (
 from twinloop.errors import DataError
 from twinloop.reporting import Curve, Panel, plot_curves, plot_tracks
 from twinloop.simulator import KinematicState, Mobility, init_kinematics, move
-from twinloop.studies.evaluate.judgement import Judgement, Row, judged_row
+from twinloop.studies.evaluate.judgement import KS_DISTANCE, KS_TARGET, Judgement, Role, Row, at_most, ks_row
 
 FLIGHTS = "flight length above 50 m"
 DURATIONS = "flight duration"
@@ -63,8 +63,9 @@ def evaluate_mobility(data: Path, seed: int = 0) -> Judgement:
     }
     return Judgement(
         title="Mobility: Levy flights against unseen walks",
-        judged=FLIGHTS,
+        labels=("quantity", "from"),
         rows=rows,
+        claims=(at_most(f"KS distance of {FLIGHTS} at most {KS_TARGET:g}", rows[0].values[KS_DISTANCE], KS_TARGET),),
         numbers=numbers,
         method=(
             f"{_WALKERS} simulated walkers, 12 h each in slots of 5 s, seen every 30 s as the measured walks are",
@@ -149,7 +150,7 @@ def _rows(
     """Rows of the table, and the samples behind them by quantity and name."""
     generated = {name: [extract_flights(track, _SAMPLE_S) for track in every] for name, every in tracks.items()}
     generated["walks of the fit"] = [extract_flights(walk.position_m, walk.step_s) for walk in fitted]
-    roles = {"Levy flights": "generator", "walks of the fit": "reference"}
+    roles: dict[str, Role] = {"Levy flights": "proposed", "walks of the fit": "reference"}
     rows: list[Row] = []
     samples: Samples = {}
     for quantity in (FLIGHTS, DURATIONS, PAUSES):
@@ -160,7 +161,7 @@ def _rows(
                 continue
             values = np.concatenate([_values(one, quantity) for one in flights])
             samples[quantity][name] = values
-            rows.append(judged_row(quantity, name, roles.get(name, "baseline"), unseen, values, seed))
+            rows.append(ks_row((quantity, name), roles.get(name, "baseline"), unseen, values, seed))
     return tuple(rows), samples
 
 

@@ -21,7 +21,16 @@ from twinloop.datasets import (
 from twinloop.errors import DataError
 from twinloop.reporting import Curve, Panel, plot_curves
 from twinloop.simulator import Viewers, leave_probability
-from twinloop.studies.evaluate.judgement import Judgement, Row, judged_row, ks_distance
+from twinloop.studies.evaluate.judgement import (
+    KS_DISTANCE,
+    KS_TARGET,
+    Estimate,
+    Judgement,
+    Row,
+    at_most,
+    ks_distance,
+    ks_row,
+)
 
 RATIOS = "watch ratio, all videos"
 BY_VIDEO = "watch ratio, median over single videos"
@@ -49,8 +58,9 @@ def evaluate_swipe(data: Path, seed: int = 0) -> Judgement:
     spread, users = fit_factor_spread(load_viewing_log(data).required()[0], unseen=True)
     return Judgement(
         title="Swipes: hazards by type times viewers' factors against unseen videos",
-        judged=RATIOS,
+        labels=("quantity", "from"),
         rows=rows,
+        claims=(at_most(f"KS distance of {RATIOS} at most {KS_TARGET:g}", rows[0].values[KS_DISTANCE], KS_TARGET),),
         numbers={
             "unseen_videos": float(len(unseen)),
             "factor_spread_shipped": figures.factor_spread,
@@ -174,15 +184,16 @@ def _rows(
     seed: int,
 ) -> tuple[Row, ...]:
     rows = [
-        judged_row(RATIOS, name, "baseline" if index else "generator", measured, ratios.ravel(), seed)
+        ks_row((RATIOS, name), "baseline" if index else "proposed", measured, ratios.ravel(), seed)
         for index, (name, ratios) in enumerate(generated.items())
     ]
     train = np.concatenate([_measured_ratios(video) for video in fitted])
-    rows.append(judged_row(RATIOS, "videos of the fit", "reference", measured, train, seed))
+    rows.append(ks_row((RATIOS, "videos of the fit"), "reference", measured, train, seed))
     for index, (name, ratios) in enumerate(generated.items()):
         single = [ks_distance(one, ratios[video]) for video, one in enumerate(measured)]
         low, middle, high = (float(value) for value in np.quantile(single, [0.05, 0.5, 0.95]))
-        rows.append(Row(BY_VIDEO, name, "baseline" if index else "generator", middle, low, high))
+        distance = {KS_DISTANCE: Estimate(middle, low, high)}
+        rows.append(Row((BY_VIDEO, name), "baseline" if index else "proposed", distance))
     return tuple(rows)
 
 

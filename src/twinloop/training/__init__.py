@@ -1,0 +1,1 @@
+"""Data and simulated worlds handed to `learning`: what models are trained on, and the cards they leave."""
