@@ -36,7 +36,7 @@ from twinloop.collection import collect
 from twinloop.decision import Proposal, assemble_action
 from twinloop.enforcement import enforce
 from twinloop.loop import SILENT_SLOTS, Loop, LoopState, slot
-from twinloop.runs.blocks import Compiled, compile_loop, run_key
+from twinloop.runs.blocks import Compiled, World, compile_loop, run_key
 from twinloop.scenario import Scenario, build_loop
 from twinloop.twins import aggregate_slices, assimilate, retire_silent
 from twinloop.validation import validate
@@ -71,7 +71,7 @@ def staged(key: jax.Array, loop: Loop[Any], state: LoopState) -> Taken:
     stage = stages(loop)
     given: dict[str, Any] = {"report": (k_report, state.plant, state.collection.request)}
     plant, report = stage["report"](*given["report"])
-    given["collect"] = (state.collection.request, report)
+    given["collect"] = (report,)
     seen = stage["collect"](*given["collect"])
     given["assimilate"] = (state.twin, seen, state.forecast, state.standing.action)
     twin = stage["assimilate"](*given["assimilate"])
@@ -115,7 +115,7 @@ def stages(loop: Loop[Any]) -> dict[str, Callable[..., Any]]:
 
     return {
         "report": loop.network.report,
-        "collect": lambda request, report: loop.control.spoil(collect(request, report), report.slot),
+        "collect": lambda report: loop.control.spoil(collect(report), report.slot),
         "assimilate": mirror,
         "emulate": loop.emulator.emulate,
         "abstract": lambda twins, forecast: loop.abstractor.abstract(twins, forecast, loop.slices),
@@ -176,11 +176,11 @@ class MidRun(NamedTuple):
 def mid_run(described: Scenario) -> MidRun:
     loop, state = build_loop(described)
     key = run_key(described.seed)
-    compiled = compile_loop(loop, state, key, BLOCK)
-    state, _ = compiled.block(key, loop, state, jnp.int32(0))
-    state, _ = compiled.window(key, loop, state, jnp.int32(BLOCK))
-    state, _ = compiled.block(key, loop, state, jnp.int32(BLOCK))
-    return MidRun(key, loop, state, compiled)
+    compiled = compile_loop(loop, World(state, None), key, BLOCK)
+    world, _ = compiled.block(key, loop, World(state, None), jnp.int32(0))
+    state, _ = compiled.window(key, loop, world.state, jnp.int32(BLOCK))
+    world, _ = compiled.block(key, loop, World(state, None), jnp.int32(BLOCK))
+    return MidRun(key, loop, world.state, compiled)
 
 
 def stage_rows(world: MidRun, repeats: int) -> Iterator[Row]:
@@ -197,8 +197,8 @@ def stage_rows(world: MidRun, repeats: int) -> Iterator[Row]:
 
     tell("recording what every stage is given")
     last, given = record(key, loop, state)
-    now, _ = world.compiled.block(key, loop, state, jnp.int32(2 * BLOCK))
-    if not np.allclose(now.standing.action.flow_bandwidth_hz, last.standing.action.flow_bandwidth_hz, rtol=1e-3):
+    now, _ = world.compiled.block(key, loop, World(state, None), jnp.int32(2 * BLOCK))
+    if not np.allclose(now.state.standing.action.flow_bandwidth_hz, last.standing.action.flow_bandwidth_hz, rtol=1e-3):
         raise RuntimeError("the stages measured here are no longer those of twinloop.loop.slot; adapt `staged`")
 
     @eqx.filter_jit
@@ -274,7 +274,7 @@ def peer_rows(world: MidRun, repeats: int) -> Iterator[Row]:
     """The compiled block against the same slot without scan, and without compilation."""
     key, loop, state, compiled = world
     tell("timing a block, and its slots one by one")
-    ours = BLOCK / median_s(lambda: compiled.block(key, loop, state, jnp.int32(2 * BLOCK)), repeats)
+    ours = BLOCK / median_s(lambda: compiled.block(key, loop, World(state, None), jnp.int32(2 * BLOCK)), repeats)
     single = eqx.filter_jit(slot)
 
     def one_by_one() -> LoopState:

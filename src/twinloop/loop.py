@@ -5,15 +5,16 @@ network -report-> collection -observations-> twins -> emulation -> abstraction -
 | +------------------------------------ enforcement <---------------------- approved ---------------------+
 """
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from twinloop.abstraction import Abstractor, Features
-from twinloop.collection import CollectionState, Fidelity, Observations, adapt, collect
+from twinloop.collection import AbstractCollector, CollectionState, Control, Observations, Standing, collect
 from twinloop.decision import (
     AbstractAllocation,
     AbstractReservation,
@@ -23,13 +24,13 @@ from twinloop.decision import (
     assemble_action,
     reserved_by,
 )
-from twinloop.emulation import AbstractEmulator, Forecast
+from twinloop.emulation import Z90, AbstractEmulator, Forecast, within_alarms
 from twinloop.enforcement import Pending, enforce
 from twinloop.entities import Action
 from twinloop.network import AbstractNetwork
 from twinloop.simulator import Outcome
 from twinloop.slicing import SliceTable
-from twinloop.twins import Twins, age_s, aggregate_slices, assimilate, fidelity, retire_silent
+from twinloop.twins import Twins, age_s, aggregate_slices, assimilate, evidence, retire_silent
 from twinloop.validation import Approved, Judge, Verdict, validate
 
 NetworkT = TypeVar("NetworkT", bound=AbstractNetwork[Any])
@@ -41,39 +42,11 @@ SILENT_SLOTS = 60
 _NEVER = 2**30
 
 
-class Control(eqx.Module):
-    """A negative control of a study: from slot `since` on, twins are `frozen`, or `shuffled` (each user gets
-    another's).
-
-    Values, not kinds: sound and spoiled twins run in one compiled program.
-    """
-
-    since: Int[Array, ""]
-    frozen: Bool[Array, ""]
-    shuffled: Bool[Array, ""]
-
-    def spoil(self, seen: Observations, slot: Int[Array, ""]) -> Observations:
-        """`seen` as the control lets the twins see it."""
-        on = slot >= self.since
-        users = seen.users
-        half = users.fresh.shape[0] // 2
-        value, fresh, measured = jax.tree.map(
-            lambda leaf: jnp.where(on & self.shuffled, jnp.roll(leaf, half, axis=0), leaf),
-            (users.value, users.fresh, users.slot),
-        )
-        spoiled = (value, fresh & ~(on & self.frozen), measured)
-        return eqx.tree_at(lambda s: (s.users.value, s.users.fresh, s.users.slot), seen, spoiled)
-
-
-def control(kind: Literal["none", "frozen", "shuffled"], since: int) -> Control:
-    """The control of that kind from slot `since` on; `none` lets the twins see everything."""
-    return Control(jnp.int32(since), jnp.asarray(kind == "frozen"), jnp.asarray(kind == "shuffled"))
-
-
 class Loop(eqx.Module, Generic[NetworkT]):
     """The stages of one closed loop and their parameters."""
 
     network: NetworkT
+    collector: AbstractCollector[Any]
     emulator: AbstractEmulator[Any]
     abstractor: Abstractor
     reservations: tuple[AbstractReservation, ...]
@@ -90,7 +63,7 @@ class LoopState(eqx.Module):
     """Everything of the loop that evolves."""
 
     plant: PyTree
-    collection: CollectionState
+    collection: CollectionState[Any]
     twin: Twins
     emulation: PyTree
     forecast: Forecast
@@ -101,15 +74,24 @@ class LoopState(eqx.Module):
 
 
 class Trace(eqx.Module):
-    """What one slot leaves behind: the decision in effect, what was seen, how good the twins were, and the verdict."""
+    """What one slot leaves behind: the decision in effect, what was seen, how good the twins were, and the verdict.
+
+    Of `compared` user reports `covered` lay in the 90 % interval foretold for them. `emulated` is what had been
+    foretold for this slot of a few users, those of `watched_rows`.
+    """
 
     in_effect: Action
+    asked: Standing
     bits: Float[Array, " kinds"]
     reports: Int[Array, ""]
     late: Int[Array, ""]
     duplicates: Int[Array, ""]
     age_s: Float[Array, " attributes"]
     fidelity: Float[Array, " attributes"]
+    compared: Int[Array, " attributes"]
+    covered: Int[Array, " attributes"]
+    emulated: Float[Array, "watched attributes"]
+    emulated_std: Float[Array, "watched attributes"]
     slice_demand_hz: Float[Array, "cells slices"]
     slice_demand_cycles_per_s: Float[Array, "servers slices"]
     code: Int[Array, ""]
@@ -127,9 +109,11 @@ def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopStat
     """
     k_report, k_validate, k_enforce = jax.random.split(key, 3)
     plant, report = loop.network.report(k_report, state.plant, state.collection.request)
-    seen = loop.control.spoil(collect(state.collection.request, report), report.slot)
+    seen = loop.control.spoil(collect(report), report.slot)
     twin = _mirror(loop, state, seen)
     emulation, forecast = loop.emulator.emulate(state.emulation, twin, report.slot)
+    asked = state.collection.request
+    forecast = within_alarms(forecast, twin, asked.users.alarm, asked.cells.alarm, asked.servers.alarm)
     features = loop.abstractor.abstract(twin, forecast, loop.slices)
     proposals, allocations = _propose(loop, state, features)
     verdict = validate(
@@ -139,9 +123,10 @@ def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopStat
     plant, pending = enforce(
         k_enforce, loop.network, plant, verdict.approved, state.pending, report.receipts, loop.retries
     )
-    held = Fidelity(*(fidelity(kind.current) for kind in (twin.users, twin.cells, twin.servers)))
-    collection = adapt(state.collection, held)
-    trace = _trace(loop, state, seen, twin, features, verdict, pending)
+    taught = evidence(twin, seen, state.forecast)
+    collection = loop.collector.adapt(state.collection, taught, report.slot)
+    standing = loop.collector.standing(state.collection, taught)
+    trace = _trace(loop, state, seen, twin, features, verdict, pending, standing)
     reservation = state.reservation
     after = LoopState(plant, collection, twin, emulation, forecast, allocations, reservation, verdict.approved, pending)
     return after, lived, trace
@@ -168,6 +153,11 @@ def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopSt
     reservation = reserved_by(verdict.approved.action)
     after = eqx.tree_at(lambda s: (s.reservation, s.standing), state, (reservation, verdict.approved))
     return after, verdict, tuple(appraisal for _, appraisal in reserved)
+
+
+def watched_rows(users: int) -> np.ndarray:
+    """Rows of the users whose forecasts a trace keeps: at most four, evenly chosen."""
+    return np.unique(np.linspace(0, users - 1, min(users, 4)).astype(np.int32))
 
 
 def _mirror(loop: Loop[Any], state: LoopState, seen: Observations) -> Twins:
@@ -206,6 +196,7 @@ def _trace(
     features: Features,
     verdict: Verdict,
     pending: Pending,
+    standing: Standing,
 ) -> Trace:
     users = twin.users.current
     known = (users.slot >= 0) & users.active[:, None]
@@ -213,8 +204,12 @@ def _trace(
     compared = known & (users.error >= 0)
     policy = verdict.approved.policy
     kinds = (seen.users, seen.cells, seen.servers)
+    foretold, rows = state.forecast.users, watched_rows(users.active.shape[0])
+    judged = seen.users.fresh & (state.twin.users.current.slot >= 0)
+    inside = jnp.abs(seen.users.value - foretold.emulated) <= Z90 * foretold.std
     return Trace(
         in_effect=pending.confirmed,
+        asked=standing,
         bits=jnp.stack([kind.bits for kind in kinds]),
         reports=jnp.stack([kind.reports for kind in kinds]).sum(),
         late=jnp.stack([kind.late for kind in kinds]).sum(),
@@ -222,6 +217,10 @@ def _trace(
         age_s=jnp.sum(jnp.where(known, age_s(users, seen.slot, loop.slot_s), 0.0), axis=0) / count,
         fidelity=jnp.sum(jnp.where(compared, 1.0 - users.error, 0.0), axis=0)
         / jnp.maximum(jnp.sum(compared, axis=0), 1),
+        compared=jnp.sum(judged, axis=0),
+        covered=jnp.sum(judged & inside, axis=0),
+        emulated=foretold.emulated[rows],
+        emulated_std=foretold.std[rows],
         slice_demand_hz=features.slice_demand_hz,
         slice_demand_cycles_per_s=features.slice_demand_cycles_per_s,
         code=verdict.code,

@@ -63,10 +63,11 @@ class Life:
 
 
 def cheap(tiny, **twin):
-    """`tiny` with the policies that compile fastest, and where nothing is lost on the way unless a test says so."""
+    """`tiny` with the policies that compile fastest, periodic reports, and no loss but where a test says so."""
     policy = tiny.policy.model_copy(update={"reservation": "greedy", "allocation": "round_robin"})
     changes = {
         "policy": policy,
+        "collection": tiny.collection.model_copy(update={"method": "periodic"}),
         "twin": tiny.twin.model_copy(update={"emulator": "last_value", **twin}),
         "enforcement": tiny.enforcement.model_copy(update={"failure_p": 0.0, "retries": 3}),
     }

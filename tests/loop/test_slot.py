@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from twinloop import scenario
+from twinloop.collection import control
 from twinloop.entities import USER_ATTRIBUTES, column
-from twinloop.loop import SILENT_SLOTS, control, window
+from twinloop.loop import SILENT_SLOTS, window
 
 SLOTS = 40
 QUICK_COMPILE = {"xla_backend_optimization_level": 0}

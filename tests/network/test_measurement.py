@@ -15,8 +15,20 @@ LOW, HIGH = (0.0, -10.0), (15.0, 501.0)
 present = jnp.ones(ENTITIES, bool)
 
 
-def request(period_s=(1.0, 1.0), on_change=(False, False), enabled=(True, True)) -> KindRequest:
-    return KindRequest(jnp.array(period_s), jnp.array(BITS, jnp.int32), jnp.array(on_change), jnp.array(enabled))
+def request(
+    period_s=(1.0, 1.0), delta=(-1.0, -1.0), enabled=(True, True), alarm=(np.inf, np.inf), max_age_s=(np.inf, np.inf)
+) -> KindRequest:
+    def of_each(values, dtype=jnp.float32):
+        return jnp.broadcast_to(jnp.asarray(values, dtype), (ENTITIES, 2))
+
+    return KindRequest(
+        of_each(period_s),
+        of_each(BITS, jnp.int32),
+        of_each(delta),
+        of_each(alarm),
+        jnp.asarray(max_age_s),
+        jnp.array(enabled),
+    )
 
 
 def channel(loss_p=0.0, late_p=0.0, duplicate_p=0.0, noise=(0.0, 0.0)) -> Channel:
@@ -55,7 +67,7 @@ def arrivals(reports):
 
 
 def test_the_first_report_of_every_entity_is_complete_whatever_its_periods():
-    reports, _ = live(asked=request((7.0, 30.0), (True, False)))
+    reports, _ = live(asked=request((7.0, 30.0), (0.0, -1.0)))
     assert reports.sent[0, 0].all()
 
 
@@ -83,10 +95,62 @@ def test_an_unchanged_value_is_sent_once_and_a_change_at_its_next_period():
     truth = np.full((20, ENTITIES, 2), 5.0, np.float32)
     truth[10:, 2, 0] = 9.0
     truth[11:, 3, 1] += 0.4  # less than half a step of the second attribute: no change on its grid
-    reports, _ = live(asked=request((2.0, 1.0), (True, True)), truth=jnp.asarray(truth))
+    reports, _ = live(asked=request((2.0, 1.0), (0.0, 0.0)), truth=jnp.asarray(truth))
     slots, rows, columns = np.nonzero(reports.sent[1:, 0])
     assert list(zip(slots + 1, rows, columns, strict=True)) == [(10, 2, 0)]
     assert reports.value[10, 0, 2, 0] == pytest.approx(9.0)
+
+
+def test_a_change_is_sent_where_it_exceeds_delta_at_a_look_and_small_drift_adds_up():
+    truth = np.full((20, ENTITIES, 2), 5.0, np.float32)
+    truth[:, 1, 1] += 1.5 * np.arange(20)
+    reports, _ = live(asked=request((2.0, 2.0), (0.0, 7.0)), truth=jnp.asarray(truth))
+    slots, rows, columns = np.nonzero(reports.sent[1:, 0])
+    assert set(zip(rows, columns, strict=True)) == {(1, 1)}
+    assert all((slot + 1 + 1) % 2 == 0 for slot in slots), "between two looks nothing is seen"
+    held = reports.value[slots + 1, 0, 1, 1]
+    gaps = np.diff(np.concatenate([[reports.value[0, 0, 1, 1]], held]))
+    assert (gaps > 7.0).all() and (gaps < 7.0 + 2 * 1.5 + 2).all()
+
+
+def test_an_alarm_does_not_wait_for_the_next_look():
+    truth = np.full((12, ENTITIES, 2), 5.0, np.float32)
+    truth[4:, 0, 0] = 14.0
+    truth[4:, 1, 0] = 7.0
+    reports, _ = live(asked=request((8.0, 8.0), (0.0, 0.0), alarm=(5.0, np.inf)), truth=jnp.asarray(truth))
+    sent = {who: np.flatnonzero(reports.sent[1:, 0, who, 0]) + 1 for who in (0, 1)}
+    assert sent[0].tolist() == [4], "a change of 9 is above the alarm"
+    assert sent[1].tolist() == [7], "a change of 2 waits for row 1's look"
+
+
+def test_what_moved_rides_on_a_report_that_is_sent_anyway():
+    truth = np.full((6, ENTITIES, 2), 5.0, np.float32)
+    truth[3:, 0, 0], truth[3:, 0, 1] = 14.0, 25.0
+    truth[3:, 1, 1] = 25.0
+    asked = request((50.0, 50.0), (0.0, 10.0), alarm=(5.0, np.inf))
+    reports, bits = live(asked=asked, truth=jnp.asarray(truth))
+    assert reports.sent[3, 0, 0].tolist() == [True, True]
+    assert bits[3, 0] == sum(BITS) + HEADER_BITS, "one header for both"
+    assert not reports.sent[1:, 0, 1].any(), "alone it is not worth a report"
+    periodic, _ = live(asked=request((50.0, 50.0), (0.0, -1.0), alarm=(5.0, np.inf)), truth=jnp.asarray(truth))
+    assert periodic.sent[3, 0, 0].tolist() == [True, False], "what is only due periodically does not ride"
+
+
+def test_nothing_is_silent_for_longer_than_its_greatest_age():
+    truth = jnp.full((40, ENTITIES, 2), 5.0)
+    reports, _ = live(asked=request((1.0, 1.0), (3.0, 3.0), max_age_s=(7.0, np.inf)), truth=truth)
+    for who in range(ENTITIES):
+        assert np.diff(np.flatnonzero(reports.sent[:, 0, who, 0])).tolist() == [7] * 5
+        assert reports.sent[1:, 0, who, 1].sum() == 0
+
+
+def test_a_report_arrives_with_the_size_it_was_sent_with():
+    reports, bits = live(channel(late_p=1.0), request((4.0, 3.0)))
+    arrived = reports.size_bits.sum(axis=1)
+    expected = np.zeros_like(arrived)
+    for when, who, _, measured in arrivals(reports):
+        expected[when, who] += bits[measured, who]
+    np.testing.assert_allclose(arrived, expected)
 
 
 def test_a_silenced_attribute_and_an_absent_entity_send_nothing():

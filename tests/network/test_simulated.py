@@ -10,7 +10,8 @@ from twinloop import scenario
 from twinloop.entities import USER_ATTRIBUTES, column
 from twinloop.network import HEADER_BITS, Override, default_request
 
-ASKED = default_request()
+COUNTS = {"users": 12, "cells": 2, "servers": 1}
+ASKED = default_request(COUNTS)
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +77,14 @@ def test_report_bits_are_debited_in_the_next_slot_from_the_senders_cell(world, r
     seen = lived(report, sure(network), plant, 2)
     first, told = seen[0]
     sent = np.asarray(told.users.sent[0])
-    every = np.asarray(ASKED.users.bits).sum() + HEADER_BITS
+    every = np.asarray(ASKED.users.bits)[0].sum() + HEADER_BITS
     np.testing.assert_array_equal(np.asarray(first.overhead.bits), every * np.asarray(first.outcome.active))
     assert sent.any() and float(jnp.sum(plant.overhead.bits)) == 0.0
     assert float(jnp.sum(first.outcome.overhead_bandwidth_hz)) == 0.0
     second = seen[1][0].outcome
     cells = np.bincount(np.asarray(first.outcome.serving_cell), minlength=2) > 0
     assert (np.asarray(second.overhead_bandwidth_hz) > 0)[cells].all()
-    quiet = default_request({"users": {a.name: Override(enabled=False) for a in USER_ATTRIBUTES}})
+    quiet = default_request(COUNTS, {"users": {a.name: Override(enabled=False) for a in USER_ATTRIBUTES}})
     silent = lived(report, sure(network), plant, 2, quiet)
     assert float(jnp.sum(silent[1][0].outcome.overhead_bandwidth_hz)) == 0.0
 

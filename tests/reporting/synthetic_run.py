@@ -60,8 +60,9 @@ def write_run(directory: Path, shape: Shape | None = None) -> Path:
     users = _users(rng, shape)
     tables = {
         "users": users, "cells": _cells(rng, shape, users), "servers": _servers(rng, shape),
-        "slices": _slices(rng, shape, users), "twins": _twins(rng, shape), "collection": _collection(rng, shape),
-        "decisions": _decisions(rng, shape),
+        "slices": _slices(rng, shape, users), "twins": _twins(rng, shape), "forecasts": _forecasts(rng, shape),
+        "collection": _collection(rng, shape), "requests": _requests(shape),
+        "decisions": _decisions(rng, shape), "value": _value(rng, shape),
     }  # fmt: skip
     if shape.retention:
         tables["retention"] = _retention(rng)
@@ -193,7 +194,7 @@ def _slices(rng: np.random.Generator, shape: Shape, users: dict[str, Any]) -> di
 
 
 def _twins(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
-    names = [f"users.{a.name}" for a in USER_ATTRIBUTES]
+    names = [a.name for a in USER_ATTRIBUTES]
     names += [f"cells.{a.name}" for a in CELL_ATTRIBUTES] + [f"servers.{a.name}" for a in SERVER_ATTRIBUTES]
     periods = np.array([a.period_s for a in (*USER_ATTRIBUTES, *CELL_ATTRIBUTES, *SERVER_ATTRIBUTES)])
     base = rng.beta(14, 1.5, len(names))
@@ -205,7 +206,39 @@ def _twins(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
     fidelity[:3] = np.nan
     age = periods * 0.6 * rng.uniform(0.8, 1.2, (T, len(names)))
     slot = np.repeat(np.arange(T), len(names))
-    return {"slot": slot, "attribute": names * T, "mean_age_s": age.ravel(), "fidelity": fidelity.ravel()}
+    compared = rng.integers(0, 6, len(slot))
+    return {
+        "slot": slot, "attribute": names * T, "mean_age_s": age.ravel(), "fidelity": fidelity.ravel(),
+        "compared": compared, "covered": rng.binomial(compared, 0.9),
+    }  # fmt: skip
+
+
+def _forecasts(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
+    people = np.unique(np.linspace(0, shape.users - 1, min(shape.users, 4)).astype(np.int32))
+    names = [a.name for a in USER_ATTRIBUTES if a.kind == "level"]
+    wander = np.cumsum(rng.normal(0, 0.3, (shape.slots, len(people), len(names))), axis=0) + 5
+    scale = np.array([1e6 if name == "rate_bps" else 1.0 for name in names])
+    truth = wander * scale
+    return {
+        "slot": np.repeat(np.arange(shape.slots), len(people) * len(names)),
+        "user": np.tile(np.repeat(people, len(names)), shape.slots),
+        "attribute": names * (shape.slots * len(people)),
+        "emulated": (truth + rng.normal(0, 0.3, truth.shape) * scale).ravel(),
+        "std": np.broadcast_to(0.3 * scale, truth.shape).ravel(), "truth": truth.ravel(),
+    }  # fmt: skip
+
+
+def _value(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
+    first = np.arange(0, shape.slots, 60).astype(np.float64)
+    W = len(first)
+    got, gain, cost = rng.uniform(0.7, 0.8, W), rng.uniform(0.3, 0.5, W), rng.uniform(0.01, 0.1, W)
+    return {
+        "first_slot": first, "slots": np.minimum(60.0, shape.slots - first), "fidelity": rng.uniform(0.85, 0.95, W),
+        "mean_age_s": rng.uniform(0.5, 1.5, W), "satisfaction": got, "satisfaction_unaided": got - 0.1,
+        "satisfaction_bound": got + 0.15, "gain": gain, "cost": cost, "value": 0.9 + gain - cost,
+        "bandwidth_share": cost / 20, "cycles_share": cost / 20, "printed_first_term": rng.uniform(0.5, 1, W),
+        "collected_bytes": rng.uniform(1e4, 1e5, W), "multiply_adds": np.full(W, 2e7), "wall_s": rng.uniform(0.1, 1, W),
+    }  # fmt: skip
 
 
 def _collection(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
@@ -214,8 +247,22 @@ def _collection(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
     return {
         "slot": time, "users_bits": per_user * shape.users, "cells_bits": np.full(shape.slots, 72 * shape.cells),
         "servers_bits": np.full(shape.slots, 40), "reports": np.full(shape.slots, shape.users + shape.cells + 1),
+        "periodic_bits": np.full(shape.slots, 182.0 * shape.users),
         "late": rng.poisson(0.05 * shape.users, shape.slots),
         "duplicates": rng.poisson(0.01 * shape.users, shape.slots),
+    }  # fmt: skip
+
+
+def _requests(shape: Shape) -> dict[str, Any]:
+    """Every attribute climbs a rung a minute, the first slice's first, and falls back halfway."""
+    names = [attribute.name for attribute in USER_ATTRIBUTES]
+    slots = np.arange(0, shape.slots, 10)
+    slot, row, place = (part.ravel() for part in np.meshgrid(slots, np.arange(3), np.arange(len(names)), indexing="ij"))
+    rung = np.clip((slot % max(shape.slots // 2, 1)) // 30 - row - place % 3, 0, 5)
+    return {
+        "slot": slot, "slice": row.astype(np.int16), "attribute": np.array(names)[place],
+        "period_s": (2.0**rung).astype(np.float32), "bits": np.full(len(slot), 8.0), "alarm": np.full(len(slot), 1.0),
+        "error": np.full(len(slot), 0.2), "importance": np.ones(len(slot)), "shift": np.zeros(len(slot), bool),
     }  # fmt: skip
 
 
@@ -307,6 +354,8 @@ def _summary(shape: Shape, tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "rebuffer_ratio": float(users["rebuffer_s"].mean()), "mean_quality": float(users["quality"].mean()),
         "wasted_ratio": float(users["wasted_bits"].sum() / users["delivered_bits"].sum()), "resource_use": 0.71,
         "load_factor": 1.08, "fidelity": float(np.nanmean(tables["twins"]["fidelity"])), "mean_age_s": 1.21,
+        "coverage": 0.9,
+        "twin_value": {"value": 1.2, "fidelity": 0.9, "gain": 0.35, "cost": 0.05, "satisfaction_unaided": 0.68},
         "collected_bits": int(tables["collection"]["users_bits"].sum()),
         "decisions": {"proposed": 2 * len(code), "approved": int((code == 0).sum()), "refused": int((code == 2).sum()),
                       "rolled_back": undone},

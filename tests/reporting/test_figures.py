@@ -18,11 +18,14 @@ TABLE = {
     "plot_cell_load": "cells",
     "plot_cells": "cells",
     "plot_collection": "collection",
+    "plot_coverage": "twins",
     "plot_decisions": "decisions",
     "plot_experience": "users",
+    "plot_forecasts": "forecasts",
     "plot_map": "users",
     "plot_objectives": "decisions",
     "plot_radio": "users",
+    "plot_requests": "requests",
     "plot_retention": "retention",
     "plot_servers": "servers",
     "plot_slice_computing": "slices",
@@ -32,6 +35,7 @@ TABLE = {
     "plot_twin_history": "twins",
     "plot_twins": "twins",
     "plot_users": "users",
+    "plot_value": "value",
     "plot_watching": "users",
 }
 OF_RUN = tuple(TABLE)

@@ -21,7 +21,16 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 TIMED = {"wall_s", "compile_s", "user_slots_per_s"}
 PROMISED = {
     *("scenario", "seed", "slots", "users", "mean_rate_bps", "satisfaction", "rebuffer_ratio", "mean_quality"),
-    *("wasted_ratio", "resource_use", "load_factor", "fidelity", "mean_age_s", "collected_bits", "decisions"),
+    *(
+        "wasted_ratio",
+        "resource_use",
+        "load_factor",
+        "fidelity",
+        "coverage",
+        "mean_age_s",
+        "collected_bits",
+        "decisions",
+    ),
     *("wall_s", "user_slots_per_s"),
 }
 COLUMNS = {
@@ -32,8 +41,10 @@ COLUMNS = {
     "servers": "slot server utilisation queue_cycles cache_hit_ratio power_w",
     "slices": "slot slice users reserved_bandwidth_hz used_bandwidth_hz reserved_cycles_per_s reserved_cache_bytes "
     "demand_bandwidth_hz demand_cycles_per_s satisfaction",
-    "twins": "slot attribute mean_age_s fidelity",
-    "collection": "slot users_bits cells_bits servers_bits reports late duplicates",
+    "twins": "slot attribute mean_age_s fidelity compared covered",
+    "forecasts": "slot user attribute emulated std truth",
+    "collection": "slot users_bits cells_bits servers_bits periodic_bits discriminator shed reports late duplicates",
+    "requests": "slot slice attribute period_s bits alarm error importance shift",
     "decisions": "slot scale proposals winner code reason objective_proposed objective_standing "
     "reservation_value reservation_bound effect",
 }
@@ -129,7 +140,7 @@ def test_a_table_has_its_columns_and_every_slot(table, tiny_run):
     rows = pq.read_table(tiny_run.directory / f"{table}.parquet")
     assert set(rows.column_names) == set(COLUMNS[table].split())
     slots = rows["slot"].to_numpy()
-    assert set(slots) == set(range(120))
+    assert set(slots) == set(range(0, 120, 10 if table == "requests" else 1))
     assert np.all(np.diff(slots) >= 0)
 
 
@@ -148,9 +159,40 @@ def test_the_tables_agree_with_the_summary(tiny_run):
     periodic = np.isin(twins["attribute"].astype(str), names)
     for name in ("fidelity", "mean_age_s"):
         assert twins[name][periodic].mean(dtype=np.float64) == pytest.approx(summary[name], rel=1e-5)
+    levels = np.isin(twins["attribute"].astype(str), [entry.name for entry in USER_ATTRIBUTES if entry.kind == "level"])
+    held = twins["covered"][levels].sum() / twins["compared"][levels].sum()
+    assert held == pytest.approx(summary["coverage"], rel=1e-6)
     collected = columns(tiny_run.directory / "collection.parquet")
     bits = sum(collected[f"{kind}_bits"].sum(dtype=np.float64) for kind in ("users", "cells", "servers"))
     assert bits == pytest.approx(summary["collected_bits"])
+    assert collected["users_bits"].sum(dtype=np.float64) == pytest.approx(summary["user_report_bits"])
+    assert collected["periodic_bits"].sum(dtype=np.float64) == pytest.approx(summary["periodic_report_bits"])
+
+
+def test_attributes_climb_the_ladder_and_users_cost_less_than_at_fixed_periods(tiny, tiny_run):
+    rows = columns(tiny_run.directory / "requests.parquet")
+    assert set(rows["period_s"]) <= set(map(float, tiny.collection.ladder_slots))
+    assert len(rows["slot"]) == 12 * 3 * len(USER_ATTRIBUTES)
+    climbed = rows["period_s"][rows["slot"] == 110]
+    assert rows["period_s"][rows["slot"] == 0].max() == 1.0 < np.median(climbed)
+    assert np.all((rows["error"] >= 0) & (rows["error"] <= 1))
+    collected = columns(tiny_run.directory / "collection.parquet")
+    late = collected["slot"] >= 40
+    assert collected["users_bits"][late].sum() < 0.85 * collected["periodic_bits"][late].sum()
+    assert 0.5 < tiny_run.summary["true_fidelity"] < 1.0
+
+
+def test_forecasts_of_a_few_users_stand_beside_what_came(tiny_run):
+    rows = columns(tiny_run.directory / "forecasts.parquet")
+    users = columns(tiny_run.directory / "users.parquet")
+    assert len(np.unique(rows["user"])) == 4
+    of_one = (rows["user"] == 0) & (rows["attribute"].astype(str) == "rate_bps")
+    np.testing.assert_array_equal(rows["truth"][of_one], users["rate_bps"][users["user"] == 0])
+    settled = of_one & (rows["slot"] > 10)
+    miss = np.abs(rows["truth"] - rows["emulated"])[settled]
+    assert np.all(rows["std"][settled] > 0)
+    assert 0.6 < np.mean(miss < 1.6449 * rows["std"][settled]) <= 1.0
+    assert miss.mean() < np.abs(rows["truth"][settled] - rows["truth"][settled].mean()).mean() * 1.5
 
 
 def test_a_window_says_how_good_its_reservation_is(tiny_run):

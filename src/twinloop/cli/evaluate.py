@@ -8,7 +8,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from twinloop.errors import OutputError
+from twinloop.cli.train import (
+    DataFolder,
+    DataSetName,
+    Horizons,
+    Models,
+    OwnCovariates,
+    OwnFiles,
+    TimeColumn,
+    ValueColumn,
+    sequences_from,
+    settings_from,
+    steps_ahead,
+)
+from twinloop.errors import DataError, OutputError
 
 if TYPE_CHECKING:
     import twinloop.studies
@@ -29,16 +42,148 @@ def mobility(data: Data, out: Out = None, json: Json = None, seed: Seed = 0) -> 
 
 
 @app.command()
-def swipe(data: Data, out: Out = None, json: Json = None, seed: Seed = 0) -> None:
-    """Swipes of the simulator's viewers against unseen videos."""
-    from twinloop.studies import evaluate_swipe
+def swipe(
+    data: Data,
+    people: Annotated[
+        bool, typer.Option("--people/--no-people", help="Also train emulated viewers and judge them; takes minutes.")
+    ] = True,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Judge viewers saved by `twinloop train viewers`.", metavar="MODEL.safetensors"),
+    ] = None,
+    out: Out = None,
+    json: Json = None,
+    seed: Seed = 0,
+) -> None:
+    """Swipes of the simulator's viewers against unseen videos, and of emulated viewers against unseen people."""
+    from twinloop.studies import evaluate_people, evaluate_swipe, side_by_side
 
-    _show(evaluate_swipe(data, seed), out, json)
+    if model is not None and not people:
+        raise DataError("--model", "nobody is judged with --no-people", "--model without it")
+    judgement = evaluate_swipe(data, seed)
+    if people:
+        told = Console(stderr=True)
+        of_people = evaluate_people(
+            data, seed, model=model, progress=lambda line: told.print(f"[dim]{escape(line)}[/dim]")
+        )
+        judgement = side_by_side(judgement, of_people)
+    _show(judgement, out, json)
+
+
+@app.command()
+def emulation(
+    dataset: DataSetName,
+    data: DataFolder = None,
+    model: Models = None,
+    horizons: Horizons = "1,5,10",
+    split: Annotated[int | None, typer.Option("--split", help="Number of folds of files.", metavar="N")] = None,
+    file: OwnFiles = None,
+    time: TimeColumn = None,
+    value: ValueColumn = None,
+    covariate: OwnCovariates = None,
+    out: Out = None,
+    json: Json = None,
+    seed: Seed = 0,
+) -> None:
+    """Every emulator against every baseline on recorded sequences, each file forecast by models that never saw it."""
+    from twinloop.studies import evaluate_emulation
+
+    source = sequences_from(dataset, data, file, time, value, covariate)
+    ahead, settings = steps_ahead(horizons), settings_from(model)
+    told = Console(stderr=True)
+    judgement = evaluate_emulation(
+        source,
+        horizons=ahead,
+        split=split,
+        settings=settings,
+        seed=seed,
+        progress=lambda line: told.print(f"[dim]{escape(line)}[/dim]"),
+    )
+    _show(judgement, out, json)
+
+
+@app.command()
+def collection(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Folder of the data sets; the simulated campus needs none.",
+            envvar="TWINLOOP_DATA",
+            metavar="DIR",
+        ),
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset", help="campus, irish5g, norway_hsdpa or kaist_walks; may be repeated. Without it: all."
+        ),
+    ] = None,
+    out: Out = None,
+    json: Json = None,
+    seed: Seed = 0,
+) -> None:
+    """Adaptive collection against periodic and triggered reports: bits at equal error of what is emulated."""
+    from twinloop.studies import evaluate_collection
+
+    told = Console(stderr=True)
+    judgement = evaluate_collection(
+        data, datasets=dataset, seed=seed, progress=lambda line: told.print(f"[dim]{escape(line)}[/dim]")
+    )
+    _show(judgement, out, json)
+
+
+@app.command()
+def drift(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Folder of the data sets; without it people are simulated only.",
+            envvar="TWINLOOP_DATA",
+            metavar="DIR",
+        ),
+    ] = None,
+    out: Out = None,
+    json: Json = None,
+    seed: Seed = 0,
+) -> None:
+    """Upkeep under drift: detectors, updates with replay, faults, transfer, adaptive inference."""
+    from twinloop.studies import evaluate_drift
+
+    told = Console(stderr=True)
+    judgement = evaluate_drift(data, seed, progress=lambda line: told.print(f"[dim]{escape(line)}[/dim]"))
+    _show(judgement, out, json)
+
+
+@app.command()
+def generation(
+    data: Data,
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="irish5g, norway_hsdpa or scenes.", metavar="NAME")
+    ] = "irish5g",
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", help="A saved generator, judged in place of a fitted one.", metavar="MODEL.safetensors"
+        ),
+    ] = None,
+    out: Out = None,
+    json: Json = None,
+    seed: Seed = 0,
+) -> None:
+    """Generators of links and scenes (GAN, bootstrap, autoregression) against files that none was fitted to."""
+    from twinloop.studies import evaluate_generation
+
+    told = Console(stderr=True)
+    judgement = evaluate_generation(data, dataset, model, seed, lambda line: told.print(f"[dim]{escape(line)}[/dim]"))
+    _show(judgement, out, json)
 
 
 def _show(judgement: "twinloop.studies.Judgement", out: Path | None, json: Path | None) -> None:
     console = Console()
-    console.print(_table(judgement))
+    for metrics, rows in _alike(judgement).items():
+        console.print(_table(judgement, metrics, rows))
     for name, value in judgement.numbers.items():
         console.print(f"{name.replace('_', ' ')}: {value:,.4g}")
     for line in judgement.method:
@@ -52,14 +197,29 @@ def _show(judgement: "twinloop.studies.Judgement", out: Path | None, json: Path 
         console.print(f"wrote {escape(str(path))}", soft_wrap=True)
 
 
-def _table(judgement: "twinloop.studies.Judgement") -> Table:
-    headers = (*judgement.labels, "role", *judgement.metrics)
+def _alike(judgement: "twinloop.studies.Judgement") -> dict[tuple[str, ...], list["twinloop.studies.Row"]]:
+    """Rows by what is measured of them: one table where all are alike in some metric, else one for each kind."""
+    if set(judgement.metrics) & set.intersection(*({*row.values} for row in judgement.rows)):
+        return {judgement.metrics: list(judgement.rows)}
+    kinds: dict[tuple[str, ...], list[twinloop.studies.Row]] = {}
+    for row in judgement.rows:
+        kind = next((kind for kind in kinds if set(row.values) & set(kind)), tuple(row.values))
+        wider = (*kind, *(metric for metric in row.values if metric not in kind))
+        kinds = {wider if one == kind else one: rows for one, rows in kinds.items()}
+        kinds.setdefault(wider, []).append(row)
+    return kinds
+
+
+def _table(
+    judgement: "twinloop.studies.Judgement", metrics: tuple[str, ...], rows: list["twinloop.studies.Row"]
+) -> Table:
+    headers = (*judgement.labels, "role", *metrics)
     table = Table(*headers, box=None, pad_edge=False, title=judgement.title)
     table.title_justify = "left"
-    for row in judgement.rows:
+    for row in rows:
         colour = {"proposed": "bold", "baseline": "default", "reference": "dim"}[row.role]
         *about, name = row.names
-        figures = (_figure(row.values[metric]) if metric in row.values else "" for metric in judgement.metrics)
+        figures = (_figure(row.values[metric]) if metric in row.values else "" for metric in metrics)
         table.add_row(*map(escape, about), f"[{colour}]{escape(name)}[/{colour}]", row.role, *figures)
     return table
 

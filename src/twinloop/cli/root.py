@@ -18,6 +18,7 @@ from twinloop.cli.doctor import doctor
 from twinloop.cli.evaluate import app as evaluate_app
 from twinloop.cli.run import run
 from twinloop.cli.scenario import app as scenario_app
+from twinloop.cli.train import app as train_app
 from twinloop.errors import TwinloopError
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.command()(doctor)
 app.add_typer(scenario_app, name="scenario")
 app.add_typer(data_app, name="data")
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(train_app, name="train")
 
 # What typer raises for a wrong option or argument; the class has no public name of its own.
 _UsageError: Any = typer.BadParameter.__bases__[0]

@@ -50,6 +50,9 @@ def run(
             "--policy", help="reservation+allocation: equal|greedy|convex + round_robin|proportional_fair|utility."
         ),
     ] = None,
+    emulator: Annotated[
+        Path | None, typer.Option("--emulator", help="A trained emulator, which joins the others.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")] = False,
 ) -> None:
     """Run SCENARIO: mirror the network, decide every slot and window, test in the twin, enforce, and report.
@@ -64,6 +67,9 @@ def run(
     entry = load(scenario) if not resume else _interrupted(scenario, out)
     if policy is not None:
         entry = entry.model_copy(update={"policy": runs.parse_policy(policy, entry.policy)})
+    if emulator is not None:
+        twin = entry.twin.model_copy(update={"trained_emulator": str(emulator.resolve())})
+        entry = entry.model_copy(update={"twin": twin})
     lasting = seconds(duration)
     target = out if out is not None else runs.free_directory(Path("runs"), entry.name)
     console = Console()
@@ -108,7 +114,8 @@ def _interrupted(scenario: str, out: Path | None) -> "twinloop.scenario.Scenario
     if not (out / "scenario.yaml").is_file():
         raise OutputError(f"{out} holds no interrupted run to resume; start one without --resume")
     saved = load(str(out / "scenario.yaml"))
-    chosen = {"seed": saved.seed, "duration": saved.duration, "policy": saved.policy}
+    twin = asked.twin.model_copy(update={"trained_emulator": saved.twin.trained_emulator})
+    chosen = {"seed": saved.seed, "duration": saved.duration, "policy": saved.policy, "twin": twin}
     if asked.model_copy(update=chosen) != saved:
         raise ScenarioError(
             f"{out} holds a run of another scenario ({saved.name}) than {scenario} now is; "

@@ -1,6 +1,36 @@
 """What is collected from the network: observations with their age and their cost in bits, and the next request."""
 
-from twinloop.collection.collect import Observations, Seen, collect
-from twinloop.collection.periodic import CollectionState, Fidelity, adapt
+from twinloop.collection.adaptive import Adaptive, KindMemory, KindRules, Memory, Rules, adapt_kind, first_memory
+from twinloop.collection.collect import Control, Observations, Seen, collect, collect_kind, control
+from twinloop.collection.interface import (
+    AbstractCollector,
+    CollectionState,
+    Evidence,
+    KindEvidence,
+    Standing,
+)
+from twinloop.collection.ladder import Ladder
+from twinloop.collection.periodic import Periodic
 
-__all__ = ["CollectionState", "Fidelity", "Observations", "Seen", "adapt", "collect"]
+__all__ = [
+    "AbstractCollector",
+    "Adaptive",
+    "CollectionState",
+    "Control",
+    "Evidence",
+    "KindEvidence",
+    "KindMemory",
+    "KindRules",
+    "Ladder",
+    "Memory",
+    "Observations",
+    "Periodic",
+    "Rules",
+    "Seen",
+    "Standing",
+    "adapt_kind",
+    "collect",
+    "collect_kind",
+    "control",
+    "first_memory",
+]

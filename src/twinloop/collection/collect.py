@@ -1,10 +1,13 @@
 """From the reports that arrived in a slot to observations: each attribute's newest measurement, and what it cost."""
 
+from typing import Literal
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from twinloop.network import HEADER_BITS, KindRequest, Report, Reports, Request
+from twinloop.network import Report, Reports
 
 
 class Seen(eqx.Module):
@@ -33,7 +36,7 @@ class Observations(eqx.Module):
     servers: Seen
 
 
-def collect(request: Request, report: Report) -> Observations:
+def collect(report: Report) -> Observations:
     """Observations in a slot's reports: per attribute the newest measurement wins, in whatever order they came.
 
     Of two different reports measured in the same slot the higher sequence number wins. A measurement that claims a
@@ -45,13 +48,14 @@ def collect(request: Request, report: Report) -> Observations:
     """
     return Observations(
         slot=report.slot,
-        users=_seen(request.users, report.users, report.slot),
-        cells=_seen(request.cells, report.cells, report.slot),
-        servers=_seen(request.servers, report.servers, report.slot),
+        users=collect_kind(report.users, report.slot),
+        cells=collect_kind(report.cells, report.slot),
+        servers=collect_kind(report.servers, report.slot),
     )
 
 
-def _seen(request: KindRequest, reports: Reports, now: Int[Array, ""]) -> Seen:
+def collect_kind(reports: Reports, now: Int[Array, ""]) -> Seen:
+    """What the reports of one kind that arrived in slot `now` say; see `collect`."""
     lanes, entities, attributes = reports.value.shape
     arrived = jnp.any(reports.sent, axis=2) & (reports.slot >= 0)
     duplicate = _duplicates(reports.sequence, arrived)
@@ -70,12 +74,11 @@ def _seen(request: KindRequest, reports: Reports, now: Int[Array, ""]) -> Seen:
         slot = jnp.where(take, lane_slot, slot)
         sequence = jnp.where(take, lane_sequence, sequence)
 
-    carried = jnp.sum(reports.sent, axis=(0, 1)).astype(jnp.float32)
     return Seen(
         value=value,
         fresh=slot >= 0,
         slot=slot,
-        bits=jnp.dot(carried, request.bits.astype(jnp.float32)) + HEADER_BITS * jnp.sum(jnp.any(reports.sent, axis=2)),
+        bits=jnp.sum(reports.size_bits),
         reports=jnp.sum(distinct),
         late=jnp.sum(distinct & (measured < now)),
         duplicates=jnp.sum(duplicate),
@@ -89,3 +92,32 @@ def _duplicates(
     same = (sequence[:, None, :] == sequence[None, :, :]) & arrived[:, None, :] & arrived[None, :, :]
     earlier = jnp.tril(jnp.ones((lanes, lanes), bool), k=-1)
     return jnp.any(same & earlier[:, :, None], axis=1)
+
+
+class Control(eqx.Module):
+    """A negative control of a study: from slot `since` on, twins are `frozen`, or `shuffled` (each user gets
+    another's).
+
+    Values, not kinds: sound and spoiled twins run in one compiled program.
+    """
+
+    since: Int[Array, ""]
+    frozen: Bool[Array, ""]
+    shuffled: Bool[Array, ""]
+
+    def spoil(self, seen: Observations, slot: Int[Array, ""]) -> Observations:
+        """`seen` as the control lets the twins see it."""
+        on = slot >= self.since
+        users = seen.users
+        half = users.fresh.shape[0] // 2
+        value, fresh, measured = jax.tree.map(
+            lambda leaf: jnp.where(on & self.shuffled, jnp.roll(leaf, half, axis=0), leaf),
+            (users.value, users.fresh, users.slot),
+        )
+        spoiled = (value, fresh & ~(on & self.frozen), measured)
+        return eqx.tree_at(lambda s: (s.users.value, s.users.fresh, s.users.slot), seen, spoiled)
+
+
+def control(kind: Literal["none", "frozen", "shuffled"], since: int) -> Control:
+    """The control of that kind from slot `since` on; `none` lets the twins see everything."""
+    return Control(jnp.int32(since), jnp.asarray(kind == "frozen"), jnp.asarray(kind == "shuffled"))

@@ -2,7 +2,7 @@
 
 from twinloop.decision.allocation.interface import AbstractAllocation
 from twinloop.decision.allocation.proportional_fair import ProportionalFair
-from twinloop.decision.allocation.round_robin import RoundRobin
+from twinloop.decision.allocation.round_robin import RoundRobin, equal_shares
 from twinloop.decision.allocation.utility import Utility
 from twinloop.decision.bound import SatisfactionBound, bound
 from twinloop.decision.proposal import Allocation, Proposal, Reservation, assemble_action, reserved_by
@@ -31,5 +31,6 @@ __all__ = [
     "Utility",
     "assemble_action",
     "bound",
+    "equal_shares",
     "reserved_by",
 ]

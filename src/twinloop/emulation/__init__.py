@@ -3,31 +3,112 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from twinloop.emulation.behaviour.life import STATES, Assumptions, Lived, default_assumptions, live
+from twinloop.emulation.behaviour.machine import (
+    LENGTH_EDGES_S,
+    LIKINGS,
+    LOOPS,
+    OUTCOMES,
+    PHASES,
+    ZONES,
+    AbstractBehaviour,
+    Frailty,
+    History,
+    Machine,
+    Video,
+    exposure,
+    length_class,
+    liking_class,
+    no_history,
+    outcome_class,
+    place,
+    step_edges_s,
+)
+from twinloop.emulation.behaviour.policy import (
+    GIVENS,
+    PLACES,
+    Imitated,
+    ending_step,
+    leave_probability,
+    log_chances,
+    own_factor,
+    see,
+    step_middle_s,
+    watch_through,
+    watching_forecast,
+)
+from twinloop.emulation.combined import Combined
+from twinloop.emulation.environments import Environments, Prospect, foresee
 from twinloop.emulation.ewma import Ewma
-from twinloop.emulation.forecast import AbstractEmulator, Forecast, KindForecast
+from twinloop.emulation.forecast import Z90, AbstractEmulator, Forecast, KindForecast
 from twinloop.emulation.kalman import Kalman, kalman
 from twinloop.emulation.last_value import LastValue
+from twinloop.emulation.learned import Learned, learned
 from twinloop.emulation.rollout import Respond, Served, TwinModel, rollout, sample_states, twin_model
+from twinloop.emulation.silence import within_alarms
 
 EMULATORS: Mapping[str, Callable[[float], AbstractEmulator[Any]]] = {
     "last_value": lambda slot_s: LastValue(),
     "ewma": lambda slot_s: Ewma(slot_s=slot_s),
     "kalman": lambda slot_s: kalman(slot_s=slot_s),
+    "combined": lambda slot_s: Combined((LastValue(), Ewma(slot_s=slot_s), kalman(slot_s=slot_s))),
 }
 
 __all__ = [
     "EMULATORS",
+    "GIVENS",
+    "LENGTH_EDGES_S",
+    "LIKINGS",
+    "LOOPS",
+    "OUTCOMES",
+    "PHASES",
+    "PLACES",
+    "STATES",
+    "Z90",
+    "ZONES",
+    "AbstractBehaviour",
     "AbstractEmulator",
+    "Assumptions",
+    "Combined",
+    "Environments",
     "Ewma",
     "Forecast",
+    "Frailty",
+    "History",
+    "Imitated",
     "Kalman",
     "KindForecast",
     "LastValue",
+    "Learned",
+    "Lived",
+    "Machine",
+    "Prospect",
     "Respond",
     "Served",
     "TwinModel",
+    "Video",
+    "default_assumptions",
+    "ending_step",
+    "exposure",
+    "foresee",
     "kalman",
+    "learned",
+    "leave_probability",
+    "length_class",
+    "liking_class",
+    "live",
+    "log_chances",
+    "no_history",
+    "outcome_class",
+    "own_factor",
+    "place",
     "rollout",
     "sample_states",
+    "see",
+    "step_edges_s",
+    "step_middle_s",
     "twin_model",
+    "watch_through",
+    "watching_forecast",
+    "within_alarms",
 ]

@@ -11,6 +11,8 @@ from jaxtyping import Array, Bool, Float, Int
 from twinloop.twins import ATTRIBUTES, Current, Kind, Twins, quantum
 
 State = TypeVar("State")
+Z90 = 1.6449
+"""Half the width of the 90 % interval of a normal distribution, in standard deviations."""
 
 
 class KindForecast(eqx.Module):

@@ -33,9 +33,11 @@ class Agent(eqx.Module):
     sent: Bool[Array, "lanes entities attributes"]
     slot: Int[Array, "lanes entities"]
     sequence: Int[Array, "lanes entities"]
+    size_bits: Float[Array, "lanes entities"]
     delay: Int[Array, "lanes entities"]
     duplicate: Bool[Array, "lanes entities"]
     last: Float[Array, "entities attributes"]
+    last_slot: Int[Array, "entities attributes"]
     next_sequence: Int[Array, " entities"]
 
 
@@ -47,9 +49,11 @@ def idle_agent(entities: int, channel: Channel) -> Agent:
         sent=jnp.zeros((lanes, entities, attributes), bool),
         slot=jnp.full((lanes, entities), -1, jnp.int32),
         sequence=jnp.full((lanes, entities), -1, jnp.int32),
+        size_bits=jnp.zeros((lanes, entities)),
         delay=jnp.zeros((lanes, entities), jnp.int32),
         duplicate=jnp.zeros((lanes, entities), bool),
         last=jnp.full((entities, attributes), jnp.inf, jnp.float32),
+        last_slot=jnp.full((entities, attributes), -1, jnp.int32),
         next_sequence=jnp.zeros(entities, jnp.int32),
     )
 
@@ -57,22 +61,29 @@ def idle_agent(entities: int, channel: Channel) -> Agent:
 def due(
     request: KindRequest, agent: Agent, value: Float[Array, "entities attributes"], slot: Int[Array, ""], slot_s: float
 ) -> Bool[Array, "entities attributes"]:
-    """Which attributes are sent in `slot`: those whose period has come (staggered by row) and, if asked, that changed.
+    """Which attributes are sent in `slot`; `value` is quantised.
 
-    `value` is quantised. Whatever was never sent is due at once, so that a twin is complete from its first report.
+    An attribute is due where its look has come (staggered by row) and it changed by more than `delta` since it was last
+    sent, where it changed by more than `alarm`, and where it was silent for `max_age_s`. The header is paid once a
+    report: where an entity reports anyway, whatever of it has a `delta` of its own (0 or more) and changed by more than
+    that rides along. Whatever was never sent is due at once, so that a twin is complete from its first report.
     """
     row = jnp.arange(value.shape[0], dtype=jnp.int32)[:, None]
-    period = jnp.maximum(jnp.round(request.period_s / slot_s).astype(jnp.int32), 1)[None, :]
-    periodic = (slot + row) % period == 0
-    wanted = periodic & (~request.on_change[None, :] | (value != agent.last))
-    return (wanted | jnp.isinf(agent.last)) & request.enabled[None, :]
+    look = (slot + row) % jnp.maximum(jnp.round(request.period_s / slot_s).astype(jnp.int32), 1) == 0
+    change = jnp.abs(value - agent.last)
+    silent_s = (slot - agent.last_slot).astype(jnp.float32) * slot_s
+    moved = change > request.delta
+    wanted = (look & moved) | (change > request.alarm) | (silent_s >= request.max_age_s[None, :])
+    wanted = (wanted | jnp.isinf(agent.last)) & request.enabled[None, :]
+    rides = moved & (request.delta >= 0) & request.enabled[None, :]
+    return wanted | (rides & jnp.any(wanted, axis=1, keepdims=True))
 
 
 def quantise(
-    value: Float[Array, "entities attributes"], channel: Channel, bits: Int[Array, " attributes"]
+    value: Float[Array, "entities attributes"], channel: Channel, bits: Int[Array, "entities attributes"]
 ) -> Float[Array, "entities attributes"]:
     """Value on a uniform grid of 2^bits steps over [low, high] of the attribute table, clipped to it."""
-    steps = jnp.exp2(bits.astype(jnp.float32))[None, :] - 1.0
+    steps = jnp.exp2(bits.astype(jnp.float32)) - 1.0
     low, span = channel.low[None, :], (channel.high - channel.low)[None, :]
     return low + jnp.round((jnp.clip(value, low, low + span) - low) / span * steps) / steps * span
 
@@ -102,6 +113,9 @@ def measure(
     lost = draw[2] < channel.loss_p
     delay = jnp.where(lost | ~jnp.any(sent, axis=1), channel.lanes + 1, delay)
 
+    reports_now = jnp.any(sent, axis=1)
+    size_bits = (jnp.sum(sent * request.bits, axis=1) + HEADER_BITS * reports_now).astype(jnp.float32)
+
     def push(old: Array, new: Array) -> Array:
         return jnp.concatenate([new[None], old[:-1]])
 
@@ -110,13 +124,15 @@ def measure(
         sent=push(agent.sent, sent),
         slot=push(agent.slot, jnp.full(entities, slot, jnp.int32)),
         sequence=push(agent.sequence, agent.next_sequence),
+        size_bits=push(agent.size_bits, size_bits),
         delay=push(agent.delay, delay),
         duplicate=push(agent.duplicate, draw[3] < channel.duplicate_p),
         last=jnp.where(sent, value, agent.last),
-        next_sequence=agent.next_sequence + jnp.any(sent, axis=1),
+        last_slot=jnp.where(sent, slot, agent.last_slot),
+        next_sequence=agent.next_sequence + reports_now,
     )
     waited = jnp.arange(channel.lanes, dtype=jnp.int32)[:, None]
     arrives = (agent.delay == waited) | (agent.duplicate & (agent.delay == waited - 1))
-    reports = Reports(agent.value, agent.sent & arrives[:, :, None], agent.slot, agent.sequence)
-    bits = jnp.sum(sent * request.bits[None, :], axis=1) + HEADER_BITS * jnp.any(sent, axis=1)
-    return agent, reports, bits.astype(jnp.float32)
+    carried = jnp.where(arrives, agent.size_bits, 0.0)
+    reports = Reports(agent.value, agent.sent & arrives[:, :, None], agent.slot, agent.sequence, carried)
+    return agent, reports, size_bits

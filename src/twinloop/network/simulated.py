@@ -111,6 +111,11 @@ class SimulatedNetwork(AbstractNetwork[Plant]):
         return self.inference_cycles_per_user * jax.ops.segment_sum(active.astype(jnp.float32), host, servers)
 
 
+def user_truth(outcome: Outcome) -> Float[Array, "users attributes"]:
+    """What users' attributes really were in a slot: for scoring, never for twins."""
+    return _truth(outcome)[0]
+
+
 def _truth(outcome: Outcome) -> tuple[Array, Array, Array]:
     requested = outcome.cache_hits_bits + outcome.cache_misses_bits
     derived = {

@@ -11,21 +11,27 @@ if TYPE_CHECKING:
 
     from twinloop.reporting.comparison import Comparison, open_comparison
     from twinloop.reporting.comparison_report import write_comparison
-    from twinloop.reporting.evaluation import Curve, Panel, plot_curves, plot_tracks
+    from twinloop.reporting.evaluation import Curve, Panel, plot_curves, plot_maps, plot_tracks
     from twinloop.reporting.figures.campus import plot_map
+    from twinloop.reporting.figures.collection import plot_ladder, plot_requests
     from twinloop.reporting.figures.comparison import plot_differences, plot_metric, plot_seeds, plot_tradeoff
     from twinloop.reporting.figures.decisions import plot_decisions, plot_objectives
+    from twinloop.reporting.figures.forecasts import Band, Dots, plot_forecast_bands, plot_scores
     from twinloop.reporting.figures.infrastructure import plot_cell_load, plot_cells, plot_servers
+    from twinloop.reporting.figures.mirror.foresight import plot_coverage, plot_forecasts
+    from twinloop.reporting.figures.mirror.twins import plot_collection, plot_twin_history, plot_twins
+    from twinloop.reporting.figures.mirror.value import plot_value
     from twinloop.reporting.figures.slices import plot_slice_computing, plot_slice_satisfaction, plot_slices
-    from twinloop.reporting.figures.twins import plot_collection, plot_twin_history, plot_twins
     from twinloop.reporting.figures.users import plot_experience, plot_radio, plot_users
     from twinloop.reporting.figures.viewing import plot_retention, plot_swipes, plot_watching
     from twinloop.reporting.report import write_report
     from twinloop.reporting.run import Run, open_run
 
 __all__ = [
+    "Band",
     "Comparison",
     "Curve",
+    "Dots",
     "Figure",
     "Panel",
     "Run",
@@ -34,15 +40,22 @@ __all__ = [
     "plot_cell_load",
     "plot_cells",
     "plot_collection",
+    "plot_coverage",
     "plot_curves",
     "plot_decisions",
     "plot_differences",
     "plot_experience",
+    "plot_forecast_bands",
+    "plot_forecasts",
+    "plot_ladder",
     "plot_map",
+    "plot_maps",
     "plot_metric",
     "plot_objectives",
     "plot_radio",
+    "plot_requests",
     "plot_retention",
+    "plot_scores",
     "plot_seeds",
     "plot_servers",
     "plot_slice_computing",
@@ -54,6 +67,7 @@ __all__ = [
     "plot_twin_history",
     "plot_twins",
     "plot_users",
+    "plot_value",
     "plot_watching",
     "write_comparison",
     "write_report",
@@ -62,14 +76,18 @@ __all__ = [
 _HOMES = {
     "comparison": ("Comparison", "open_comparison"),
     "comparison_report": ("write_comparison",),
-    "evaluation": ("Curve", "Figure", "Panel", "plot_curves", "plot_tracks"),
+    "evaluation": ("Curve", "Figure", "Panel", "plot_curves", "plot_maps", "plot_tracks"),
     "figures.campus": ("plot_map",),
     "figures.comparison": ("plot_differences", "plot_metric", "plot_seeds", "plot_tradeoff"),
     "figures.decisions": ("plot_decisions", "plot_objectives"),
+    "figures.collection": ("plot_ladder", "plot_requests"),
+    "figures.mirror.foresight": ("plot_coverage", "plot_forecasts"),
+    "figures.forecasts": ("Band", "Dots", "plot_forecast_bands", "plot_scores"),
     "figures.infrastructure": ("plot_cell_load", "plot_cells", "plot_servers"),
     "figures.slices": ("plot_slice_computing", "plot_slice_satisfaction", "plot_slices"),
-    "figures.twins": ("plot_collection", "plot_twin_history", "plot_twins"),
+    "figures.mirror.twins": ("plot_collection", "plot_twin_history", "plot_twins"),
     "figures.users": ("plot_experience", "plot_radio", "plot_users"),
+    "figures.mirror.value": ("plot_value",),
     "figures.viewing": ("plot_retention", "plot_swipes", "plot_watching"),
     "report": ("write_report",),
     "run": ("Run", "open_run"),

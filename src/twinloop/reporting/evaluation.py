@@ -9,9 +9,22 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from twinloop.reporting.figures.canvas import HALF_PX, INK, SERIES, WIDE_PX, legend_below, line_style, panels, styled
+from twinloop.reporting.figures.canvas import (
+    HALF_PX,
+    INK,
+    MUTED,
+    SERIES,
+    SURFACE,
+    WIDE_PX,
+    from_zero,
+    legend_below,
+    line_style,
+    panels,
+    styled,
+)
 
 _MOST_POINTS = 2000
+_MOST_IN_HALF = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves in one pair of axes."""
+    """Curves in one pair of axes, of shares unless `free_y`; `dotted` curves show their points, axes fitted to them.
+
+    `marks` are vertical lines: where, and what is written beside them.
+    """
 
     x_label: str
     y_label: str
@@ -44,6 +60,9 @@ class Panel:
     title: str = ""
     log_x: bool = False
     log_y: bool = False
+    free_y: bool = False
+    dotted: bool = False
+    marks: tuple[tuple[float, str], ...] = ()
 
 
 @styled
@@ -52,20 +71,22 @@ def plot_curves(shown: Sequence[Panel], title: str) -> Figure:
     columns = min(len(shown), 4) if len(shown) != 4 else 2
     rows = -(-len(shown) // columns)
     height = 90 + 230 * rows
-    figure, axes = panels(title, rows, columns, width=WIDE_PX if columns > 1 else HALF_PX, height=height)
+    wide = columns > 1 or max(len(panel.curves) for panel in shown) > _MOST_IN_HALF
+    figure, axes = panels(title, rows, columns, width=WIDE_PX if wide else HALF_PX, height=height)
     for index, axis in enumerate(axes.flat):
         if index >= len(shown):
             axis.set_visible(False)
             continue
         _draw(axis, shown[index])
-        axis.label_outer() if _same_labels(shown) else None
+        axis.label_outer() if _same_labels(shown) and not shown[0].free_y else None
     if len(shown[0].curves) > 1:
         legend_below(figure)
     return figure
 
 
 def _same_labels(shown: Sequence[Panel]) -> bool:
-    return len({(panel.x_label, panel.y_label) for panel in shown}) == 1
+    one_scale = not any(panel.free_y for panel in shown)
+    return one_scale and len({(panel.x_label, panel.y_label) for panel in shown}) == 1
 
 
 def _draw(axis: Axes, panel: Panel) -> None:
@@ -76,12 +97,21 @@ def _draw(axis: Axes, panel: Panel) -> None:
             style = line_style(others)
             others += 1
         kept = (curve.x > 0 if panel.log_x else np.isfinite(curve.x)) & (curve.y > 0 if panel.log_y else True)
-        axis.plot(curve.x[kept], curve.y[kept], drawstyle="default", label=curve.name, **style)
+        points: dict[str, Any] = {"marker": "o", "markersize": 5} if panel.dotted else {}
+        axis.plot(curve.x[kept], curve.y[kept], drawstyle="default", label=curve.name, **style, **points)
     axis.set_xscale("log" if panel.log_x else "linear")
     axis.set_yscale("log" if panel.log_y else "linear")
-    if not panel.log_y:
+    if panel.free_y and not panel.log_y:
+        axis.margins(y=0.15) if panel.dotted else from_zero(axis)
+    elif not panel.log_y:
         axis.set_ylim(0, 1.02)
-    if not panel.log_x:
+    for number, (x, label) in enumerate(panel.marks):
+        axis.axvline(x, color=MUTED, linewidth=1.0, linestyle=(0, (2, 2)))
+        height = 0.98 - 0.07 * (number % 4)
+        style = {"verticalalignment": "top", "fontsize": 10.5, "color": MUTED}
+        box = {"facecolor": SURFACE, "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
+        axis.text(x, height, f" {label}", transform=axis.get_xaxis_transform(), bbox=box if label else None, **style)
+    if not (panel.log_x or panel.dotted):
         axis.set_xlim(left=0)
     axis.set_xlabel(panel.x_label)
     axis.set_ylabel(panel.y_label)
@@ -101,4 +131,29 @@ def plot_tracks(groups: Mapping[str, Sequence[Float64[np.ndarray, "_ 2"]]], titl
         axis.set_title(name)
         axis.set_xlabel("east (km)")
     axes[0, 0].set_ylabel("north (km)")
+    return figure
+
+
+@styled
+def plot_maps(
+    maps: Mapping[str, Float64[np.ndarray, "_ _"]], title: str, columns: int, *, width_km: float, label: str
+) -> Figure:
+    """Square maps (first row at the south) by name, `columns` in a row, all on one scale of colour."""
+    rows = -(-len(maps) // columns)
+    size = {"width": WIDE_PX, "height": 70 + 250 * rows}
+    figure, axes = panels(title, rows, columns, **size, sharex=True, sharey=True)
+    most = max(float(one.max()) for one in maps.values())
+    shown = None
+    for index, axis in enumerate(axes.flat):
+        axis.set_visible(index < len(maps))
+    for axis, (name, values) in zip(axes.flat, maps.items(), strict=False):
+        extent = (0.0, width_km, 0.0, width_km)
+        shown = axis.imshow(values, origin="lower", extent=extent, vmin=0.0, vmax=most, cmap="viridis")
+        axis.set_title(name)
+        axis.grid(visible=False)
+        axis.set_xlabel("east (km)")
+        axis.set_ylabel("north (km)")
+        axis.label_outer()
+    if shown is not None:
+        figure.colorbar(shown, ax=list(axes.flat), label=label, pad=0.015, aspect=30)
     return figure

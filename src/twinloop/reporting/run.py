@@ -16,7 +16,19 @@ from twinloop.scenario import fields_of
 from twinloop.units import seconds_from_text
 
 Values: TypeAlias = NDArray[Any]
-TABLES = ("users", "cells", "servers", "slices", "twins", "collection", "decisions", "retention")
+TABLES = (
+    "users",
+    "cells",
+    "servers",
+    "slices",
+    "twins",
+    "forecasts",
+    "collection",
+    "requests",
+    "decisions",
+    "value",
+    "retention",
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ class Run:
         """Slots that ran, from the summary or else from the longest trace."""
         if "slots" in self.summary:
             return int(self.summary["slots"])
-        ends = [self.optional(table, "slot") for table in TABLES[:-1]]
+        ends = [self.optional(table, "slot") for table in TABLES if table not in ("value", "retention")]
         return max((int(slot.max()) + 1 for slot in ends if slot is not None), default=0)
 
     @property

@@ -1,11 +1,13 @@
 """The chapters of a run's report: which figures and tables, and the sentence that says what they show."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 
 from twinloop.reporting.aggregation import groups, mean_by
-from twinloop.reporting.figures import campus, decisions, infrastructure, slices, twins, users, viewing
+from twinloop.reporting.figures import campus, collection, decisions, infrastructure, slices, users, viewing
+from twinloop.reporting.figures.mirror import foresight, twins, value
 from twinloop.reporting.page import Folder, Section, Table, guarded, tabled
 from twinloop.reporting.run import Run
 from twinloop.reporting.wording import MINUS, clock, count, enumerated, plain, share, shown, si
@@ -61,8 +63,24 @@ def twin_section(run: Run, folder: Folder) -> Section:
         folder.view("twins", partial(twins.plot_twins, run), "Mean over the run, the least faithful on top."),
         folder.view("twin_history", partial(twins.plot_twin_history, run),
                     "Orange stretches: the twin foretold this attribute badly."),
+        folder.view("forecasts", partial(foresight.plot_forecasts, run),
+                    "Made a slot before, from whatever had been reported by then. Where the band is wide, the twin "
+                    "knows that it does not know.", wide=True),
+        folder.view("coverage", partial(foresight.plot_coverage, run),
+                    "Far below 90 %: the twin is surer than it should be. Far above: it could decide more boldly."),
     ]  # fmt: skip
     return Section("twins", "Twin fidelity and age", guarded(lambda: _twin_lead(run)), views)
+
+
+def value_section(run: Run, folder: Folder) -> Section:
+    """What the twins are worth."""
+    views = [
+        folder.view("value", partial(value.plot_value, run),
+                    "Gain: how much of the way from the same network without twins to the best that was possible. "
+                    "Cost: bandwidth and cycles that the twins took, over their budget.", wide=True),
+    ]  # fmt: skip
+    return Section("value", "What the twins are worth", guarded(lambda: _value_lead(run)), views,
+                   tabled(lambda: _value_table(run)))  # fmt: skip
 
 
 def collection_section(run: Run, folder: Folder) -> Section:
@@ -70,6 +88,9 @@ def collection_section(run: Run, folder: Folder) -> Section:
     views = [
         folder.view("collection", partial(twins.plot_collection, run),
                     "Reports take bandwidth from the same cells that serve people."),
+        folder.view("requests", partial(collection.plot_requests, run),
+                    "Each slice's attributes climb to longer periods while little is missed and fall back at once. "
+                    "Between looks only changes above an alarm are reported.", wide=True),
     ]  # fmt: skip
     return Section("collection", "Cost of collection", guarded(lambda: _collection_lead(run)), views,
                    tabled(lambda: _collection_table(run)))  # fmt: skip
@@ -197,6 +218,45 @@ def _slice_table(run: Run) -> Table:
     return Table("Slices, mean over the run", ["slice", *(wanted[c][0] for c in there)], rows)
 
 
+def _value_lead(run: Run) -> str:
+    whole = run.summary.get("twin_value") or {}
+    if not whole:
+        return "The run was too short, or nothing was to be gained."
+    return (
+        f"Value {plain(whole['value'])} = fidelity {plain(whole['fidelity'])} + gain {plain(whole['gain'])} "
+        f"{MINUS} cost {plain(whole['cost'])}, each with its weight. Without twins, in the same world, people would "
+        f"have got {share(whole['satisfaction_unaided'])} of what they needed."
+    )
+
+
+def _value_table(run: Run) -> Table:
+    names = (
+        "first_slot",
+        "value",
+        "fidelity",
+        "gain",
+        "cost",
+        "mean_age_s",
+        "collected_bytes",
+        "multiply_adds",
+        "wall_s",
+    )
+    columns = run.columns("value", *names)
+    rows = [
+        [
+            clock(first * run.slot_s),
+            *(plain(part) for part in parts),
+            si(age, "s"),
+            si(got, "B"),
+            si(work, ""),
+            si(took, "s"),
+        ]
+        for first, *parts, age, got, work, took in zip(*columns, strict=True)
+    ]
+    titles = ["from", "value", "fidelity", "gain", "cost", "age", "reports", "multiply-adds", "computed in"]
+    return Table("Value by window", titles, rows)
+
+
 def _twin_lead(run: Run) -> str:
     rows = [row for row in twins.attribute_means(run) if np.isfinite(row[1])]
     oldest = max(rows, key=lambda row: np.nan_to_num(row[2]))
@@ -217,7 +277,17 @@ def _collection_lead(run: Run) -> str:
     delivered = run.optional("users", "delivered_bits")
     if delivered is not None and np.nansum(delivered) > 0:
         text += f": one bit of report for {plain(float(np.nansum(delivered)) / total)} bits of video"
+    fixed, lived = run.optional("collection", "periodic_bits"), run.optional("collection", "users_bits")
+    if fixed is not None and lived is not None and np.nansum(fixed) > 0 and _adapts(run):
+        saved = 1.0 - float(np.nansum(lived)) / float(np.nansum(fixed))
+        word = "saved" if saved >= 0 else "cost on top"
+        text += f". Against the periods that were asked for first, adapting {word} {share(abs(saved))} of users' bits"
     return text + "."
+
+
+def _adapts(run: Run) -> bool:
+    part = run.scenario.get("collection")
+    return not (isinstance(part, Mapping) and part.get("method") == "periodic")
 
 
 def _collection_table(run: Run) -> Table:

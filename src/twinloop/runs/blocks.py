@@ -15,19 +15,34 @@ import numpy as np
 from jaxtyping import Array, Int, Key, PRNGKeyArray, PyTree
 
 from twinloop.decision import bound
+from twinloop.entities import USER_ATTRIBUTES
 from twinloop.loop import Loop, LoopState, slot, window
-from twinloop.network import SimulatedNetwork, realised_flows, realised_load_hz
+from twinloop.network import SimulatedNetwork, realised_flows, realised_load_hz, user_truth
+from twinloop.runs.unaided import Unaided, served, unaided_slot
 from twinloop.simulator import Outcome
+from twinloop.twins import quantum
 from twinloop.validation import Verdict
 
 BLOCK_SLOTS = 60
 _WINDOW_SALT = 1 << 30
+_IS_LABEL = np.array([attribute.kind == "label" for attribute in USER_ATTRIBUTES])
 Values = dict[str, np.ndarray]
+
+
+class World(eqx.Module):
+    """A loop's state, and the same world without twins beside it; None where nobody asks what twins are worth."""
+
+    state: LoopState
+    unaided: Unaided | None
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """The two programs of a loop, compiled for the shapes of one scenario, and how long that took."""
+    """The two programs of a loop, compiled for the shapes of one scenario, and how long that took.
+
+    `block` takes key, loop, world and first slot to (world, (truth, trace)), `window` the same with the loop's state
+    alone to (state, verdict).
+    """
 
     block: Callable[..., Any]
     window: Callable[..., Any]
@@ -66,19 +81,33 @@ def run_key(seed: int) -> PRNGKeyArray:
 
 
 def live_block(
-    key: PRNGKeyArray, loop: Loop[SimulatedNetwork], state: LoopState, first_slot: Int[Array, ""], slots: int
-) -> tuple[LoopState, tuple[PyTree, PyTree]]:
+    key: PRNGKeyArray, loop: Loop[SimulatedNetwork], world: World, first_slot: Int[Array, ""], slots: int
+) -> tuple[World, tuple[PyTree, PyTree]]:
     """`slots` slots from `first_slot` on; every slot's key depends on its number alone, so blocks of any length
     agree.
     """
 
-    def live(before: LoopState, number: Int[Array, ""]) -> tuple[LoopState, tuple[PyTree, PyTree]]:
-        after, plant, trace = slot(jax.random.fold_in(key, number), loop, before)
+    def live(before: World, number: Int[Array, ""]) -> tuple[World, tuple[PyTree, PyTree]]:
+        k = jax.random.fold_in(key, number)
+        after, plant, trace = slot(k, loop, before.state)
         truth = dict(vars(plant.outcome))
-        flat = {name: value for name, value in vars(trace).items() if name != "in_effect"} | vars(trace.in_effect)
-        return after, (truth, flat | _scores(loop, plant.outcome))
+        flat = {name: value for name, value in vars(trace).items() if name not in ("in_effect", "asked")}
+        flat |= vars(trace.in_effect) | {f"asked_{name}": value for name, value in vars(trace.asked).items()}
+        unaided, compared = _unaided(k, loop, before.unaided)
+        scores = _scores(loop, plant.outcome) | _true_fidelity(before.state, after, plant.outcome)
+        return World(after, unaided), (truth, flat | scores | compared)
 
-    return jax.lax.scan(live, state, first_slot + jnp.arange(slots, dtype=jnp.int32))
+    return jax.lax.scan(live, world, first_slot + jnp.arange(slots, dtype=jnp.int32))
+
+
+def _unaided(
+    key: PRNGKeyArray, loop: Loop[SimulatedNetwork], world: Unaided | None
+) -> tuple[Unaided | None, dict[str, Array]]:
+    if world is None:
+        return None, {}
+    after, outcome = unaided_slot(key, loop, world)
+    fared = served(outcome)
+    return after, {"unaided_satisfied": fared.satisfied, "unaided_users": fared.users}
 
 
 def _scores(loop: Loop[SimulatedNetwork], outcome: Outcome) -> dict[str, Array]:
@@ -98,6 +127,22 @@ def _scores(loop: Loop[SimulatedNetwork], outcome: Outcome) -> dict[str, Array]:
         "bound_satisfied": jnp.sum(best.satisfied),
         "bound_users": jnp.sum(best.users),
     }
+
+
+def _true_fidelity(before: LoopState, after: LoopState, outcome: Outcome) -> dict[str, Array]:
+    """By user attribute, 1 - mean of min(|foretold - true| / spread, 1) over those present whom the twins know.
+
+    As fidelity, but of all users and not of those whose reports came: who reports changes reports what was not
+    foretold.
+    """
+    truth, foretold = user_truth(outcome), before.forecast.users.emulated
+    scale = after.twin.users.scale
+    spread = jnp.sqrt(scale.squares / jnp.maximum(scale.weight, 1.0))
+    off = jnp.minimum(jnp.abs(foretold - truth) / jnp.maximum(spread, quantum("users"))[None, :], 1.0)
+    off = jnp.where(_IS_LABEL[None, :], (foretold != truth).astype(jnp.float32), off)
+    judged = outcome.active[:, None] & (before.twin.users.current.slot >= 0)
+    count = jnp.maximum(jnp.sum(judged, axis=0), 1)
+    return {"true_fidelity": 1.0 - jnp.sum(jnp.where(judged, off, 0.0), axis=0) / count}
 
 
 def decide_window(
@@ -121,14 +166,14 @@ def verdict_values(verdict: Verdict) -> dict[str, Any]:
 
 
 def compile_loop(
-    loop: Loop[SimulatedNetwork], state: LoopState, key: Key[Array, "..."], slots: int, *, seeds: bool = False
+    loop: Loop[SimulatedNetwork], world: World, key: Key[Array, "..."], slots: int, *, seeds: bool = False
 ) -> Compiled:
-    """Both programs, ahead of time. With `seeds` the loop, its state and the key carry a leading axis of seeds."""
+    """Both programs, ahead of time. With `seeds` the loop, its world and the key carry a leading axis of seeds."""
     begun = time.perf_counter()
     first = jnp.zeros((), jnp.int32)
 
-    def block(k: PRNGKeyArray, lp: Loop[SimulatedNetwork], st: LoopState, number: Int[Array, ""]) -> Any:
-        return live_block(k, lp, st, number, slots)
+    def block(k: PRNGKeyArray, lp: Loop[SimulatedNetwork], now: World, number: Int[Array, ""]) -> Any:
+        return live_block(k, lp, now, number, slots)
 
     def decide(k: PRNGKeyArray, lp: Loop[SimulatedNetwork], st: LoopState, number: Int[Array, ""]) -> Any:
         return decide_window(k, lp, st, number)
@@ -136,5 +181,13 @@ def compile_loop(
     axes = (eqx.if_array(0), eqx.if_array(0), eqx.if_array(0), None)
     programs = [eqx.filter_vmap(f, in_axes=axes) if seeds else f for f in (block, decide)]
     lowered: list[Any] = [eqx.filter_jit(f) for f in programs]
-    compiled = [f.lower(key, loop, state, first).compile() for f in lowered]
+    given = (world, world.state)
+    compiled = [f.lower(key, loop, now, first).compile() for f, now in zip(lowered, given, strict=True)]
     return Compiled(compiled[0], compiled[1], time.perf_counter() - begun)
+
+
+def emulation_multiply_adds(loop: Loop[SimulatedNetwork], state: LoopState) -> float:
+    """Multiply-adds of one slot of emulation, half the floating point operations that the compiler counts."""
+    program = eqx.filter_jit(loop.emulator.emulate)
+    counted: Any = program.lower(state.emulation, state.twin, jnp.int32(0)).compile().compiled.cost_analysis()
+    return float(counted.get("flops", 0.0)) / 2

@@ -20,7 +20,7 @@ from twinloop.errors import ScenarioError
 from twinloop.loop import Loop, LoopState
 from twinloop.network import SimulatedNetwork
 from twinloop.runs import directory as files
-from twinloop.runs.blocks import Compiled, block_length, compile_loop, run_key, use_persistent_cache, window_due
+from twinloop.runs.blocks import Compiled, World, block_length, compile_loop, run_key, use_persistent_cache, window_due
 from twinloop.runs.execute import Progress
 from twinloop.runs.recording import Block, Totals
 from twinloop.runs.resources import check
@@ -148,7 +148,7 @@ def _live(
     window_slots = round(plan.window)
     length = block_length(slots, window_slots)
     if plan.policy not in programs:
-        programs[plan.policy] = compile_loop(loop, state, key, length, seeds=True)
+        programs[plan.policy] = compile_loop(loop, World(state, None), key, length, seeds=True)
     compiled = programs[plan.policy]
     totals = [Totals() for _ in seeds]
     for first in range(0, slots, length):
@@ -160,7 +160,8 @@ def _live(
             for total, winner in zip(totals, np.asarray(verdict["winner"]), strict=True):
                 total.count("window_proposed")
                 total.count("window_approved", float(winner >= 0))
-        state, (truth, trace) = compiled.block(key, loop, state, jnp.int32(first))
+        world, (truth, trace) = compiled.block(key, loop, World(state, None), jnp.int32(first))
+        state = world.state
         truth, trace = jax.device_get((truth, trace))
         for row, total in enumerate(totals):
             total.add(

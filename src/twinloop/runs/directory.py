@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from twinloop.errors import OutputError
 
-TABLES = ("users", "cells", "servers", "slices", "twins", "collection", "decisions")
+TABLES = ("users", "cells", "servers", "slices", "twins", "forecasts", "collection", "requests", "decisions")
 PARTS, CHECKPOINT, PROGRESS, LOCK, SUMMARY = "parts", "state.eqx", "progress.json", "run.lock", "summary.json"
 SCENARIO, COMMAND = "scenario.yaml", "command.json"
 

@@ -25,8 +25,10 @@ from twinloop.network import SimulatedNetwork
 from twinloop.runs import directory as files
 from twinloop.runs.blocks import (
     Compiled,
+    World,
     block_length,
     compile_loop,
+    emulation_multiply_adds,
     run_key,
     use_persistent_cache,
     window_due,
@@ -35,6 +37,8 @@ from twinloop.runs.recording import Block, Totals, tables, window_row
 from twinloop.runs.resources import check
 from twinloop.runs.retention import retention_table
 from twinloop.runs.summary import summarise
+from twinloop.runs.unaided import begin_unaided
+from twinloop.runs.value import ByWindow, Worth, value_summary, value_table
 from twinloop.scenario import Scenario, apply_events, build_loop, dump, event_slots, hazard_class_names
 from twinloop.twins import Twins
 
@@ -122,13 +126,14 @@ class _Live:
         self.scenario = scenario
         self.data = data
         self.loop = loop
-        self.state = state
+        self.world = World(state, begin_unaided(state))
         self.total_slots = slots
         self.left_out = left_out
         self.window_slots = round(scenario.window / loop.slot_s)
         self.block_slots = block_length(slots, self.window_slots)
         self.next_slot = 0
         self.totals = Totals()
+        self.windows = ByWindow()
         self.key = run_key(scenario.seed)
         self.wall_s = 0.0
         self.keeps = True
@@ -156,19 +161,20 @@ class _Live:
         try:
             with (target / files.CHECKPOINT).open("rb") as file:
                 saved = json.loads(file.readline())
-                self.state = eqx.tree_deserialise_leaves(file, self.state)
+                self.world = eqx.tree_deserialise_leaves(file, self.world)
         except (OSError, RuntimeError, ValueError, EOFError) as error:
             raise OutputError(
                 f"the checkpoint in {target} cannot be read ({error}); start anew in another --out"
             ) from error
         self.next_slot, self.wall_s = int(saved["next_slot"]), float(saved["wall_s"])
         self.totals = Totals(saved["sums"], saved["user_satisfaction"], saved["user_slots"])
+        self.windows = ByWindow(saved["windows"])
         self.loop = apply_events(self.scenario, self.loop, before_slot=self.next_slot)
         files.drop_parts_from(target, self.next_slot // self.block_slots)
 
     def go_on(self, target: Path | None, progress: Progress | None) -> RunResult:
         """Lives the remaining blocks, or as many as Ctrl-C leaves."""
-        compiled = compile_loop(self.loop, self.state, self.key, self.block_slots)
+        compiled = compile_loop(self.loop, self.world, self.key, self.block_slots)
         begun, saved = time.perf_counter(), time.perf_counter()
         before_s = self.wall_s
         with _interruption() as interrupted:
@@ -183,17 +189,24 @@ class _Live:
         return self._finish(target, compiled.compile_s)
 
     def _one_block(self, compiled: Compiled, target: Path | None) -> None:
-        first = jnp.int32(self.next_slot)
+        begun, first = time.perf_counter(), jnp.int32(self.next_slot)
         self.loop = apply_events(self.scenario, self.loop, self.next_slot, self.block_slots)
         verdict: dict[str, np.ndarray] | None = None
         if window_due(self.next_slot, self.window_slots, event_slots(self.scenario)):
-            self.state, values = compiled.window(self.key, self.loop, self.state, first)
+            state, values = compiled.window(self.key, self.loop, self.world.state, first)
+            self.world = World(state, self.world.unaided)
             verdict = {name: np.asarray(value) for name, value in values.items()}
             self.totals.count("window_proposed")
             self.totals.count("window_approved", float(verdict["winner"] >= 0))
-        self.state, (truth, trace) = compiled.block(self.key, self.loop, self.state, first)
+        self.world, (truth, trace) = compiled.block(self.key, self.loop, self.world, first)
         block = self._block(jax.device_get(truth), jax.device_get(trace))
         self.totals.add(block)
+        self.windows.add(
+            block,
+            self.next_slot // self.window_slots,
+            inference_cycles_per_user=self.scenario.twin.inference_cycles_per_user,
+            wall_s=time.perf_counter() - begun,
+        )
         if self.keeps:
             self.kept.append({**block.truth, **block.trace})
         if target is not None:
@@ -229,11 +242,12 @@ class _Live:
             "sums": self.totals.sums,
             "user_satisfaction": self.totals.user_satisfaction,
             "user_slots": self.totals.user_slots,
+            "windows": self.windows.sums,
         }
         scratch = target / (files.CHECKPOINT + ".new")
         with scratch.open("wb") as file:
             file.write(json.dumps(sums).encode() + b"\n")
-            eqx.tree_serialise_leaves(file, self.state)
+            eqx.tree_serialise_leaves(file, self.world)
         scratch.replace(target / files.CHECKPOINT)
         files.write_json(target / files.PROGRESS, {"next_slot": self.next_slot, "slots": self.total_slots})
 
@@ -255,15 +269,21 @@ class _Live:
             "compile_s": compile_s,
             "user_slots_per_s": self.totals.sums.get("user_slots", 0.0) / max(self.wall_s, 1e-9),
         }
+        rows = self.windows.rows(self._worth(), emulation_multiply_adds(self.loop, self.world.state))
+        summary["twin_value"] = value_summary(rows)
         if target is not None:
-            self._leave(target, summary, interrupted)
+            self._leave(target, summary, interrupted, value_table(rows))
         arrays = {name: np.concatenate([b[name] for b in self.kept]) for name in self.kept[0]} if self.kept else {}
-        return RunResult(self.scenario, summary, arrays, self.state.twin, target, interrupted, self.left_out)
+        return RunResult(self.scenario, summary, arrays, self.world.state.twin, target, interrupted, self.left_out)
 
-    def _leave(self, target: Path, summary: dict[str, Any], interrupted: bool) -> None:
+    def _worth(self) -> Worth:
+        return Worth(**self.scenario.twin.value.model_dump())
+
+    def _leave(self, target: Path, summary: dict[str, Any], interrupted: bool, value: pa.Table) -> None:
         if interrupted:
             self._checkpoint(target)
         files.merge_parts(target)
+        pq.write_table(value, target / "value.parquet")
         if (target / "users.parquet").exists():
             names = hazard_class_names(self.scenario, self.data)
             rows = retention_table(self.loop.network.params, names, target / "users.parquet")

@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 
 from twinloop.enforcement import EFFECTS
 from twinloop.entities import USER_ATTRIBUTES
+from twinloop.loop import watched_rows
 from twinloop.validation import RESULTS
 
 Values = NDArray[Any]
 MOST_RECORDED_USERS = 2_500
+_REQUESTS_EVERY_SLOTS = 10
 _PERIODIC = np.array([attribute.method == "periodic" for attribute in USER_ATTRIBUTES])
+_LEVEL = np.array([attribute.kind == "level" for attribute in USER_ATTRIBUTES])
 _POWERS = ("cell_power_w", "report_power_w", "server_power_w")
+_TRUTH_OF = {"position_x_m": "x_m", "position_y_m": "y_m"}
 _USER_COLUMNS = (
     "x_m",
     "y_m",
@@ -68,6 +72,11 @@ def satisfaction(truth: Mapping[str, Values]) -> Values:
     return np.where(truth["active"], share, np.nan)
 
 
+def periodic_mean(values: Values) -> Values:
+    """Mean by slot over the attributes that are sent at a period, of values by slot and user attribute."""
+    return values[:, _PERIODIC].mean(axis=1)
+
+
 def tables(block: Block) -> dict[str, pa.Table]:
     """Rows of every trace table of one block; at most 2,500 users are recorded, evenly chosen."""
     return {
@@ -76,7 +85,9 @@ def tables(block: Block) -> dict[str, pa.Table]:
         "servers": _by_row(block, "server", ("utilisation", "queue_cycles"), _server_columns(block)),
         "slices": _slices(block),
         "twins": _twins(block),
+        "forecasts": _forecasts(block),
         "collection": _collection(block),
+        "requests": _requests(block),
         "decisions": _decisions(block),
     }
 
@@ -188,8 +199,31 @@ def _twins(block: Block) -> pa.Table:
             "attribute": pa.array(names * len(slots)).dictionary_encode(),
             "mean_age_s": block.trace["age_s"].reshape(-1),
             "fidelity": block.trace["fidelity"].reshape(-1),
+            "compared": block.trace["compared"].astype(np.int32).reshape(-1),
+            "covered": block.trace["covered"].astype(np.int32).reshape(-1),
         }
     )
+
+
+def _forecasts(block: Block) -> pa.Table:
+    """What was foretold for the slot of a few users, attribute by attribute, beside what came."""
+    rows = watched_rows(block.truth["active"].shape[1])
+    levels = [column for column, attribute in enumerate(USER_ATTRIBUTES) if attribute.kind == "level"]
+    names = [USER_ATTRIBUTES[column].name for column in levels]
+    slots, people = block.slots, len(rows)
+    truth = np.stack([block.truth[_TRUTH_OF.get(name, name)][:, rows] for name in names], axis=2)
+    present = np.broadcast_to(block.truth["active"][:, rows, None], truth.shape)
+    table = pa.table(
+        {
+            "slot": np.repeat(slots, people * len(names)),
+            "user": np.tile(np.repeat(rows, len(names)), len(slots)),
+            "attribute": pa.array(names * (len(slots) * people)).dictionary_encode(),
+            "emulated": block.trace["emulated"][:, :, levels].reshape(-1),
+            "std": block.trace["emulated_std"][:, :, levels].reshape(-1),
+            "truth": truth.astype(np.float32).reshape(-1),
+        }
+    )
+    return table.filter(pa.array(present.reshape(-1)))
 
 
 def _collection(block: Block) -> pa.Table:
@@ -200,9 +234,34 @@ def _collection(block: Block) -> pa.Table:
             "users_bits": bits[:, 0],
             "cells_bits": bits[:, 1],
             "servers_bits": bits[:, 2],
+            "periodic_bits": block.trace["asked_periodic_bits"],
+            "discriminator": block.trace["asked_discriminator"],
+            "shed": block.trace["asked_shed"].max(axis=1).astype(np.int32),
             "reports": block.trace["reports"],
             "late": block.trace["late"],
             "duplicates": block.trace["duplicates"],
+        }
+    )
+
+
+def _requests(block: Block) -> pa.Table:
+    """How each slice's attributes were asked for, every ten slots."""
+    trace, names = block.trace, [attribute.name for attribute in USER_ATTRIBUTES]
+    kept = np.flatnonzero(block.slots % _REQUESTS_EVERY_SLOTS == 0)
+    slots, groups = block.slots[kept], trace["asked_bits"].shape[1]
+    each = {
+        name: trace[f"asked_{name}"][kept].reshape(-1).astype(np.float32)
+        for name in ("period_s", "bits", "alarm", "error")
+    }
+    importance = np.repeat(trace["asked_importance"][kept][:, None], groups, axis=1)
+    return pa.table(
+        {
+            "slot": np.repeat(slots, groups * len(names)),
+            "slice": np.tile(np.repeat(np.arange(groups, dtype=np.int16), len(names)), len(slots)),
+            "attribute": pa.array(names * (len(slots) * groups)).dictionary_encode(),
+            **each,
+            "importance": importance.reshape(-1).astype(np.float32),
+            "shift": trace["asked_shift"][kept].reshape(-1),
         }
     )
 
@@ -279,9 +338,14 @@ def block_sums(block: Block) -> dict[str, float]:
         "bound_satisfied": float(np.sum(trace["bound_satisfied"], dtype=np.float64)),
         "bound_users": float(np.sum(trace["bound_users"], dtype=np.float64)),
         "load_hz": float(np.sum(trace["load_hz"], dtype=np.float64)),
-        "fidelity": float(np.sum(trace["fidelity"][:, _PERIODIC].mean(axis=1), dtype=np.float64)),
-        "age_s": float(np.sum(trace["age_s"][:, _PERIODIC].mean(axis=1), dtype=np.float64)),
+        "fidelity": float(np.sum(periodic_mean(trace["fidelity"]), dtype=np.float64)),
+        "age_s": float(np.sum(periodic_mean(trace["age_s"]), dtype=np.float64)),
+        "compared": float(np.sum(trace["compared"][:, _LEVEL], dtype=np.float64)),
+        "covered": float(np.sum(trace["covered"][:, _LEVEL], dtype=np.float64)),
+        "true_fidelity": float(np.sum(trace["true_fidelity"].mean(axis=1), dtype=np.float64)),
         "bits": float(np.sum(trace["bits"], dtype=np.float64)),
+        "periodic_bits": float(np.sum(trace["asked_periodic_bits"], dtype=np.float64)),
+        "users_bits": float(np.sum(trace["bits"][:, 0], dtype=np.float64)),
         "approved": float(np.sum(trace["winner"] >= 0)),
         "refused": float(np.sum(trace["winner"] < 0)),
         "rolled_back": float(np.sum(trace["effect"] == EFFECTS.index("rolled_back"))),

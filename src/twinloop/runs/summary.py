@@ -14,10 +14,13 @@ def summarise(totals: Totals, *, scenario: str, seed: int, policy: str, users: i
     time / time present. satisfaction_bound: the most that anybody could have reached in the channels that were met,
     every slot known, slices, computing and delays left out (decision.bound). wasted_ratio: bits dropped unseen /
     bits delivered. resource_use: mean of bandwidth_use (used and debited bandwidth / all) and cycles_use (mean
-    server utilisation), resource_per_satisfaction is it over satisfaction. load_factor: bandwidth that the needed
-    rates ask for at the realised channels / bandwidth there is. fidelity in [0, 1] and mean_age_s over slots and
-    user attributes, without those that are only sent when they change: their next report is a change by definition,
-    and their age no staleness.
+    server utilisation), resource_per_satisfaction is it over satisfaction. coverage: share of reported levels
+    inside the 90 % interval foretold for them. load_factor: bandwidth that the needed rates ask for at the realised
+    channels / bandwidth there is. fidelity in [0, 1] and mean_age_s over slots and user attributes, without those
+    that are only sent when they change: their next report is a change by definition, and their age no staleness.
+    true_fidelity: the same of every user attribute against what it was, reported or not. collected_bits of all
+    reports, user_report_bits of users'; periodic_report_bits what the users' periodic attributes would have cost at
+    the periods that the scenario asks for.
     """
     sums = totals.sums
 
@@ -52,8 +55,12 @@ def summarise(totals: Totals, *, scenario: str, seed: int, policy: str, users: i
         "cycles_use": cycles_use,
         "load_factor": mean("load_hz", "capacity_hz"),
         "fidelity": mean("fidelity", "slots"),
+        "coverage": mean("covered", "compared"),
         "mean_age_s": mean("age_s", "slots"),
         "collected_bits": sums.get("bits", 0.0),
+        "user_report_bits": sums.get("users_bits", 0.0),
+        "periodic_report_bits": sums.get("periodic_bits", 0.0),
+        "true_fidelity": mean("true_fidelity", "slots"),
         "energy_j": sums.get("energy_j", 0.0),
         "decisions": {
             "proposed": int(sums.get("slots", 0) + windows),

@@ -5,6 +5,7 @@ future.
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,7 +14,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
 from twinloop.abstraction import Abstractor
-from twinloop.collection import CollectionState
+from twinloop.collection import control
 from twinloop.decision import (
     ALLOCATIONS,
     RESERVATIONS,
@@ -23,14 +24,15 @@ from twinloop.decision import (
     Utility,
     assemble_action,
 )
-from twinloop.emulation import EMULATORS, Forecast, TwinModel, twin_model
+from twinloop.emulation import EMULATORS, AbstractEmulator, Combined, Forecast, TwinModel, learned, twin_model
 from twinloop.enforcement import nothing_pending
 from twinloop.entities import CELL_ATTRIBUTES, SERVER_ATTRIBUTES, USER_ATTRIBUTES, Action, Attribute
 from twinloop.errors import ScenarioError
-from twinloop.loop import Loop, LoopState, control
-from twinloop.network import Channel, Override, Plant, SimulatedNetwork, default_request
+from twinloop.loop import Loop, LoopState
+from twinloop.network import Channel, Plant, SimulatedNetwork
+from twinloop.scenario.collecting import build_collector, sensor_noise
 from twinloop.scenario.models import Judge as JudgePart
-from twinloop.scenario.models import Mismatch, Policy, Scenario
+from twinloop.scenario.models import Mismatch, Policy, Scenario, Twin
 from twinloop.scenario.people import (
     Watching,
     build_player,
@@ -68,7 +70,8 @@ def build_loop(scenario: Scenario, data: Path | None = None) -> tuple[Loop[Simul
     slices = params.slices
     loop = Loop(
         network=network,
-        emulator=EMULATORS[scenario.twin.emulator](SLOT_S),
+        collector=build_collector(scenario, params),
+        emulator=_emulator(scenario.twin),
         abstractor=Abstractor(
             believed, jnp.float32(scenario.policy.demand_margin), math.ceil(scenario.viewing.buffer_cap_s) + 1
         ),
@@ -137,6 +140,15 @@ def as_believed(params: Params, mismatch: Mismatch) -> Params:
         (topology, radio, _unforeseen(params.mobility), viewers, edge, None),
         is_leaf=lambda leaf: leaf is None,
     )
+
+
+def _emulator(twin: Twin) -> AbstractEmulator[Any]:
+    """The named emulator; a trained one joins it, and takes over what it foretells better."""
+    named = EMULATORS[twin.emulator](SLOT_S)
+    if twin.trained_emulator is None:
+        return named
+    members = named.members if isinstance(named, Combined) else (named,)
+    return Combined((*members, learned(Path(twin.trained_emulator), members[-1], SLOT_S)))
 
 
 def _allocation(policy: Policy) -> AbstractAllocation:
@@ -231,8 +243,7 @@ def with_slices(loop: Loop[SimulatedNetwork], table: SliceTable) -> Loop[Simulat
 
 def _network(scenario: Scenario, params: Params) -> SimulatedNetwork:
     part = scenario.collection
-    noise = {"position_x_m": part.position_noise_m, "position_y_m": part.position_noise_m}
-    noise |= {"rsrp_dbm": part.radio_noise_db, "sinr_db": part.radio_noise_db}
+    noise = sensor_noise(part)
 
     def channel(table: tuple[Attribute, ...], *, radio: bool) -> Channel:
         return Channel(
@@ -285,7 +296,7 @@ def _first_state(scenario: Scenario, loop: Loop[SimulatedNetwork], watching: Wat
     memory, forecast, plant = _begin(loop, twin, approved.action, jax.random.key(scenario.seed))
     return LoopState(
         plant=plant,
-        collection=CollectionState(_request(scenario)),
+        collection=loop.collector.start(),
         twin=twin,
         emulation=memory,
         forecast=forecast,
@@ -314,12 +325,3 @@ def _empty_twins(scenario: Scenario, watching: Watching, cells: int, servers: in
         history=scenario.twin.history,
         class_length_s=jnp.asarray(watching.class_length_s, jnp.float32),
     )
-
-
-def _request(scenario: Scenario):
-    wanted = scenario.collection.attributes
-    users = {name: Override(period_s=entry.period_s, bits=entry.bits) for name, entry in wanted.items()}
-    try:
-        return default_request({"users": users})
-    except ValueError as error:
-        raise ScenarioError(f"collection.attributes: {error}") from error

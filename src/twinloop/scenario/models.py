@@ -169,15 +169,54 @@ class Viewing(Part):
 
 
 class AttributeRequest(Part):
-    """How one attribute is collected; unset fields keep the attribute table's default."""
+    """How one attribute is collected; unset fields keep the attribute table's default.
+
+    `send_on_delta` reports it where it differs by more than `delta` (in its unit) from the last value sent, looked at
+    every `period_s`, and never stays silent for longer than `max_age_s`.
+    """
 
     period_s: Positive | None = None
     bits: Annotated[int, Field(ge=1, le=24)] | None = None
+    method: Literal["periodic", "on_change", "send_on_delta"] | None = None
+    delta: Positive | None = None
+    max_age_s: Positive = 30.0
+
+    @model_validator(mode="after")
+    def _complete(self) -> "AttributeRequest":
+        if (self.method == "send_on_delta") != (self.delta is not None):
+            raise ValueError("method send_on_delta and delta are given together or not at all")
+        return self
 
 
 class Collection(Part):
-    """How reports are made and what happens to them on their way."""
+    """How reports are asked for and made, and what happens to them on their way.
 
+    `adaptive` starts from `attributes` and sets periods (a ladder of slots), precision and alarms by slice as it learns
+    (docs/collection.md); `periodic` keeps to them. `tolerance` is the change, in standard deviations over all users,
+    that is reported at once on average; changes above `ride` of it ride along on a report. An attribute climbs the
+    ladder after `calm_looks` looks with an error under `error_low` and falls at once above `error_high`; nothing is
+    silent for longer than `max_age_s`. `triggers` false is for agents that can only report periodically.
+    """
+
+    method: Literal["adaptive", "periodic"] = "adaptive"
+    tolerance: Annotated[float, Field(gt=0, le=2)] = 0.1
+    ride: Annotated[float, Field(gt=0, le=1)] = 0.25
+    ladder_slots: Annotated[list[Annotated[int, Field(ge=1, le=3600)]], Field(min_length=1, max_length=16)] = [
+        1,
+        2,
+        4,
+        8,
+        16,
+        32,
+    ]
+    calm_looks: Annotated[int, Field(ge=1, le=100)] = 3
+    error_low: Probability = 0.3
+    error_high: Probability = 0.6
+    max_age_s: Annotated[float, Field(ge=1, le=55)] = 32.0
+    cell_budget_bps: Positive | None = None
+    triggers: bool = True
+    importance: bool = True
+    discriminator: Probability = 0.0
     attributes: dict[str, AttributeRequest] = {}
     loss_p: Probability = 0.01
     late_p: Probability = 0.05
@@ -185,6 +224,14 @@ class Collection(Part):
     duplicate_p: Probability = 0.01
     position_noise_m: NotNegative = 3.0
     radio_noise_db: NotNegative = 1.0
+
+    @model_validator(mode="after")
+    def _climbable(self) -> "Collection":
+        if self.ladder_slots != sorted(set(self.ladder_slots)):
+            raise ValueError(f"ladder_slots {self.ladder_slots} must rise from rung to rung")
+        if self.error_low >= self.error_high:
+            raise ValueError(f"error_low {self.error_low:g} must be below error_high {self.error_high:g}")
+        return self
 
 
 class Mismatch(Part):
@@ -211,14 +258,28 @@ class Judge(Part):
     )
 
 
+class Worth(Part):
+    """What the twins are worth: weights of how true they are, what they gain and what they cost.
+
+    `budget` is the share of bandwidth and cycles that they may take; taking it all costs 1.
+    """
+
+    fidelity: NotNegative = 1.0
+    gain: NotNegative = 1.0
+    cost: NotNegative = 1.0
+    budget: Annotated[float, Field(gt=0, le=1)] = 0.05
+
+
 class Twin(Part):
     """The twins: how much they remember, how they foresee, and what they believe of the physics."""
 
     history: Annotated[int, Field(ge=2, le=4096)] = 16
-    emulator: Literal["last_value", "ewma", "kalman"] = "kalman"
+    emulator: Literal["last_value", "ewma", "kalman", "combined"] = "combined"
+    trained_emulator: str | None = None
     control: Literal["none", "frozen", "shuffled"] = "none"
     control_from: Seconds = 60.0
     inference_cycles_per_user: NotNegative = 1e6
+    value: Worth = Worth()
     mismatch: Mismatch = Mismatch()
     judge: Judge = Judge()
 

@@ -1,6 +1,6 @@
 """The mirror of the network: user, cell and server twins (level one) and slice twins (level two)."""
 
-from twinloop.twins.assimilation import Emulated, KindEmulated, assimilate, assimilate_in_place
+from twinloop.twins.assimilation import Emulated, KindEmulated, assimilate, assimilate_in_place, evidence
 from twinloop.twins.exchange import Format, export_twin, import_twin
 from twinloop.twins.forks import fork, recent, take
 from twinloop.twins.record import TwinRecord, record_of, restore_twin
@@ -42,6 +42,7 @@ __all__ = [
     "assimilate",
     "assimilate_in_place",
     "empty_twins",
+    "evidence",
     "export_twin",
     "fidelity",
     "fork",

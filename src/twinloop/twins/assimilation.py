@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from twinloop.collection import Observations, Seen
+from twinloop.collection import Evidence, KindEvidence, Observations, Seen
+from twinloop.entities import USER_ATTRIBUTES, column
 from twinloop.twins.swipes import SwipeCounts, count_swipes
 from twinloop.twins.table import ATTRIBUTES, Current, History, Kind, Scale, Twins, TwinTable, quantum
 
 ERROR_MEMORY = 0.9
 SCALE_MEMORY = 0.99
+_SERVING = column(USER_ATTRIBUTES, "serving_cell")
 
 
 @runtime_checkable
@@ -174,3 +176,30 @@ def _normalised_error(
     spread = jnp.sqrt(scale.squares / jnp.maximum(scale.weight, 1.0))
     level = jnp.minimum(jnp.abs(emulated - reported) / jnp.maximum(spread, quantum(kind))[None, :], 1.0)
     return jnp.where(is_label[None, :], (emulated != reported).astype(jnp.float32), level)
+
+
+def evidence(twins: Twins, seen: Observations, forecast: Emulated) -> Evidence:
+    """`twins` after they took in `seen`, beside what `forecast` had expected of the slot.
+
+    Users and cells pay for their reports with their cell's bandwidth; servers count as one place.
+    """
+    cells = twins.cells.current.active.shape[0]
+    serving = jnp.clip(twins.users.current.value[:, _SERVING].astype(jnp.int32), 0, max(cells - 1, 0))
+    servers = twins.servers.current.active.shape[0]
+    return Evidence(
+        users=_kind(twins.users, seen.users, forecast.users.emulated, serving),
+        cells=_kind(twins.cells, seen.cells, forecast.cells.emulated, jnp.arange(cells, dtype=jnp.int32)),
+        servers=_kind(twins.servers, seen.servers, forecast.servers.emulated, jnp.zeros(servers, jnp.int32)),
+    )
+
+
+def spread(table: TwinTable) -> Float[Array, " attributes"]:
+    """Standard deviation of every attribute over all entities, as reported lately; 0 before anything was."""
+    return jnp.sqrt(table.scale.squares / jnp.maximum(table.scale.weight, 1.0))
+
+
+def _kind(
+    table: TwinTable, seen: Seen, expected: Float[Array, "entities attributes"], cell: Int[Array, " entities"]
+) -> KindEvidence:
+    current = table.current
+    return KindEvidence(seen, expected, current.value, current.slot >= 0, spread(table), current.active, cell)

@@ -1,7 +1,25 @@
 """Generators against walks and videos that no fit has seen."""
 
+from twinloop.studies.evaluate.behaviour.people import evaluate_people
+from twinloop.studies.evaluate.collection import evaluate_collection
+from twinloop.studies.evaluate.drift import evaluate_drift
+from twinloop.studies.evaluate.emulation import evaluate_emulation
+from twinloop.studies.evaluate.generation import evaluate_generation
 from twinloop.studies.evaluate.judgement import Claim, Estimate, Judgement, Row
 from twinloop.studies.evaluate.mobility import evaluate_mobility
-from twinloop.studies.evaluate.swipe import evaluate_swipe
+from twinloop.studies.evaluate.swipe import evaluate_swipe, side_by_side
 
-__all__ = ["Claim", "Estimate", "Judgement", "Row", "evaluate_mobility", "evaluate_swipe"]
+__all__ = [
+    "Claim",
+    "Estimate",
+    "Judgement",
+    "Row",
+    "evaluate_collection",
+    "evaluate_drift",
+    "evaluate_emulation",
+    "evaluate_generation",
+    "evaluate_mobility",
+    "evaluate_people",
+    "evaluate_swipe",
+    "side_by_side",
+]

@@ -81,6 +81,19 @@ def evaluate_swipe(data: Path, seed: int = 0) -> Judgement:
     )
 
 
+def side_by_side(videos: Judgement, people: Judgement) -> Judgement:
+    """One judgement of swipes: unseen videos first, then unseen people."""
+    return Judgement(
+        title="Swipes against unseen videos and unseen people",
+        labels=videos.labels,
+        rows=(*videos.rows, *people.rows),
+        claims=(*videos.claims, *people.claims),
+        numbers={**videos.numbers, **people.numbers},
+        method=(*videos.method, *people.method),
+        figures={**videos.figures, **people.figures},
+    )
+
+
 def _generators(
     figures: ViewingFigures, fitted: list[LeaveDistribution], length_s: Float64[np.ndarray, " videos"], seed: int
 ) -> dict[str, Ratios]:

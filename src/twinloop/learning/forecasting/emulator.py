@@ -1,0 +1,119 @@
+"""The emulator of one quantity: linear and recurrent forecasts combined, with intervals that hold what they say."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from twinloop.learning.forecasting.distribution import MIDDLE, Distribution
+from twinloop.learning.forecasting.memory import (
+    Memory,
+    Quantity,
+    blank_memory,
+    linear_features,
+    network_features,
+    remember,
+    running_scale,
+)
+from twinloop.learning.forecasting.recurrent import Arrival, RecurrentNetwork, relative_distribution
+
+LINEAR_CANDIDATES = ("linear", "linear, scaled")
+
+
+class EmulatorState(eqx.Module):
+    """What an emulator carries of every entity: its past, and the hidden state of each member of each kind."""
+
+    memory: Memory
+    hidden: tuple[Float[Array, "members entities carried"], ...]
+
+
+class Along(eqx.Module):
+    """Inputs of whole sequences, computed once; axes as in `RecurrentNetwork`."""
+
+    inputs: Float[Array, "*steps entities inputs"]
+    linear: Float[Array, "*steps entities horizons features"]
+    last: Float[Array, "*steps entities"]
+    scale: Float[Array, "*steps entities"]
+
+
+class Emulator(eqx.Module):
+    """Forecasts of one quantity of all entities of a kind, at `horizons` steps.
+
+    Candidates: the linear forecast with the quantiles of its residuals (`residual`, in the unit of the quantity), the
+    same with those in running scales (`relative`), and for each kind of network the mean over its members. Means and
+    quantiles are convex combinations of theirs (`mean_share`, `share`); quantiles are then moved away from the median
+    by `factor`, learned on files that no candidate had seen. What comes out lies in [low, high].
+    """
+
+    quantity: Quantity
+    linear: Float[Array, "horizons features"]
+    residual: Float[Array, "horizons levels"]
+    relative: Float[Array, "horizons levels"]
+    networks: tuple[RecurrentNetwork, ...]
+    mean_share: Float[Array, "horizons candidates"]
+    share: Float[Array, "horizons candidates"]
+    factor: Float[Array, "horizons levels"]
+    horizons: tuple[int, ...] = eqx.field(static=True)
+    low: float = eqx.field(static=True)
+    high: float = eqx.field(static=True)
+
+    def start(self, entities: int) -> EmulatorState:
+        """Nothing seen of any entity."""
+        hidden = tuple(jnp.zeros((net.bias.shape[0], entities, net.structure.carried)) for net in self.networks)
+        return EmulatorState(blank_memory(self.quantity, entities), hidden)
+
+    def step(self, state: EmulatorState, came: Arrival) -> tuple[EmulatorState, Distribution]:
+        """One step for all entities: state after it, and what may come at each horizon."""
+        memory = remember(state.memory, came.value, came.measured)
+        inputs = network_features(self.quantity, memory, came.covariates)
+        hidden = tuple(
+            eqx.filter_vmap(lambda one, carry: one.advance(carry, one.project(one.normalised(inputs))))(net, carry)
+            for net, carry in zip(self.networks, state.hidden, strict=True)
+        )
+        features = [linear_features(self.quantity, memory, horizon) for horizon in self.horizons]
+        seen = Along(inputs, jnp.stack(features, axis=1), memory.last, running_scale(self.quantity, memory))
+        return EmulatorState(memory, hidden), self.combined(self._candidates(seen, hidden))
+
+    def candidates(self, along: Along) -> Distribution:
+        """What every candidate forecasts in every step of whole sequences; the last axis but horizons counts them."""
+        hidden = tuple(
+            eqx.filter_vmap(
+                lambda one: one.unroll(one.hidden_start(along.last.shape[1]), one.normalised(along.inputs))
+            )(net)
+            for net in self.networks
+        )
+        return self._candidates(along, hidden)
+
+    def combined(self, candidates: Distribution) -> Distribution:
+        """The emulator's forecast from its candidates', which stand along the axis before the horizons."""
+        mean = jnp.einsum("...ch,hc->...h", candidates.mean, self.mean_share)
+        quantiles = jnp.einsum("...chq,hc->...hq", candidates.quantiles, self.share)
+        return stretched(Distribution(mean, quantiles), self.factor).within(self.low, self.high)
+
+    def _candidates(self, seen: Along, hidden: tuple[Array, ...]) -> Distribution:
+        base, scale = (
+            seen.last[..., None] + jnp.einsum("...hf,hf->...h", seen.linear, self.linear),
+            seen.scale[..., None],
+        )
+        axes = (1,) * (base.ndim - 1)
+        plain = base[..., None] + self.residual.reshape(*axes, *self.residual.shape)
+        scaled = base[..., None] + scale[..., None] * self.relative.reshape(*axes, *self.relative.shape)
+        said = [Distribution(base, plain), Distribution(base, scaled)]
+        said += [_of_members(net, seen, carry) for net, carry in zip(self.networks, hidden, strict=True)]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=base.ndim - 1), *said)
+
+
+def _of_members(networks: RecurrentNetwork, seen: Along, hidden: Array) -> Distribution:
+    def one(net: RecurrentNetwork, carry: Array) -> Distribution:
+        relative = relative_distribution(net.structure.head, net.read(carry, net.normalised(seen.inputs)))
+        base = seen.last[..., None] + jnp.einsum("...hf,hf->...h", seen.linear, net.linear)
+        return relative.placed(base, seen.scale[..., None])
+
+    return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), eqx.filter_vmap(one)(networks, hidden))
+
+
+def stretched(distribution: Distribution, factor: Float[Array, "horizons levels"]) -> Distribution:
+    """Quantiles moved away from the median by `factor`, and put in order again."""
+    middle = distribution.quantiles[..., MIDDLE, None]
+    wide = middle + factor.reshape((1,) * (middle.ndim - 2) + factor.shape) * (distribution.quantiles - middle)
+    return Distribution(distribution.mean, jnp.sort(wide, axis=-1))

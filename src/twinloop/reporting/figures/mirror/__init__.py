@@ -1,0 +1,1 @@
+"""The twins themselves: how true and fresh, what they foresaw, what they are worth."""

@@ -1,0 +1,1 @@
+"""Emulated viewers against people they never saw, and on the simulated campus."""

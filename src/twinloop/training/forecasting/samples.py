@@ -1,0 +1,162 @@
+"""Sequences as padded arrays with the inputs of every forecaster and the truth at every horizon."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float32, Float64, Int64, Shaped
+
+from twinloop.errors import DataError
+from twinloop.learning import Memory, Quantity, blank_memory, linear_features, network_features, remember, running_scale
+from twinloop.training.forecasting.sequences import Sequence, SequenceSet
+
+WARM_UP = 8
+"""Reports that must have come before a forecast is scored."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A set of sequences ready to be learned from; axes: entities (sequences), steps, horizons, features.
+
+    `truth` is the value `horizons` steps later, in the unit of the attribute, and counts where `valid`. `file_std` is
+    what errors are divided by: the standard deviation of a file's reports, or for what wanders the root mean square of
+    its displacement over the horizon. `last` and `scale` are those of `Memory`.
+    """
+
+    source: SequenceSet
+    horizons: tuple[int, ...]
+    file: Int64[np.ndarray, " entities"]
+    file_std: Float64[np.ndarray, "files horizons"]
+    value: Float32[np.ndarray, "entities steps"]
+    measured: Bool[np.ndarray, "entities steps"]
+    covariates: Float32[np.ndarray, "entities steps covariates"]
+    truth: Float32[np.ndarray, "entities steps horizons"]
+    valid: Bool[np.ndarray, "entities steps horizons"]
+    inputs: Float32[np.ndarray, "entities steps inputs"]
+    linear: Float32[np.ndarray, "entities steps horizons features"]
+    last: Float32[np.ndarray, "entities steps"]
+    scale: Float32[np.ndarray, "entities steps"]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files, in the order that `file` counts."""
+        return self.source.files
+
+    @property
+    def entity_std(self) -> Float64[np.ndarray, "entities horizons"]:
+        """`file_std` by entity."""
+        return self.file_std[self.file]
+
+    def of_files(self, files: Int64[np.ndarray, " some"]) -> Int64[np.ndarray, " entities"]:
+        """Entities that belong to these files."""
+        return np.flatnonzero(np.isin(self.file, files))
+
+
+def samples_of(source: SequenceSet, horizons: tuple[int, ...]) -> Samples:
+    """Pad, hold and compute the inputs. Raises DataError for sequences that are too short, empty or constant."""
+    source = _usable(source, horizons)
+    file = np.array([source.files.index(sequence.name) for sequence in source.sequences])
+    longest = max(len(sequence.value) for sequence in source.sequences)
+    value = np.stack([_padded(sequence.value[:, None], longest)[:, 0] for sequence in source.sequences])
+    covariates = np.stack([_padded(_held(sequence.covariates), longest) for sequence in source.sequences])
+    scored = np.stack([_padded(sequence.scored[:, None], longest, 0.0)[:, 0] > 0 for sequence in source.sequences])
+    measured = np.isfinite(value)
+    value = np.where(measured, value, 0.0).astype(np.float32)
+    covariates = covariates.astype(np.float32)
+    truth, valid = _ahead(value, measured, scored, horizons)
+    computed = _inputs(source.form, horizons, *map(jnp.asarray, (value, measured, covariates)))
+    inputs, linear, last, scale = (np.asarray(array) for array in computed)
+    std = _file_std(source, file, value, measured & scored, truth, valid, last)
+    return Samples(source, horizons, file, std, value, measured, covariates, truth, valid, inputs, linear, last, scale)
+
+
+def _usable(source: SequenceSet, horizons: tuple[int, ...]) -> SequenceSet:
+    """The set without sequences that cannot be scored. Raises DataError where too few are left."""
+    if not source.sequences:
+        raise DataError(source.name, "no sequence", "at least two files")
+    least = WARM_UP + max(horizons) + 2
+    kept: list[Sequence] = []
+    why = ""
+    for sequence in source.sequences:
+        reports = sequence.value[sequence.scored & np.isfinite(sequence.value)]
+        if len(sequence.value) < least or len(reports) < least:
+            why = f"{sequence.name} has {len(reports)} reports; at least {least} are needed for {max(horizons)} steps"
+        elif np.ptp(reports) <= 0:
+            why = f"{sequence.name} is constant ({reports[0]:g})"
+        else:
+            kept.append(sequence)
+    left = replace(source, sequences=tuple(kept))
+    if len(left.files) < 4:
+        raise DataError(
+            source.name,
+            f"{len(left.files)} of {len(source.files)} files or blocks can be used" + (f": {why}" if why else ""),
+            "four or more to train on some and judge on the others",
+        )
+    return left
+
+
+def _padded(
+    rows: Shaped[np.ndarray, "steps _"], longest: int, fill: float = np.nan
+) -> Float64[np.ndarray, "longest _"]:
+    return np.pad(rows.astype(np.float64), ((0, longest - len(rows)), (0, 0)), constant_values=fill)
+
+
+def _held(rows: Float64[np.ndarray, "steps covariates"]) -> Float64[np.ndarray, "steps covariates"]:
+    """Last known value of every column, NaN before the first."""
+    at = np.where(np.isfinite(rows), np.arange(len(rows))[:, None], -1)
+    newest = np.maximum.accumulate(at, axis=0)
+    return np.where(newest >= 0, np.take_along_axis(rows, np.maximum(newest, 0), axis=0), np.nan)
+
+
+def _ahead(
+    value: np.ndarray, measured: np.ndarray, scored: np.ndarray, horizons: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    truth, valid = [], []
+    warm = np.cumsum(measured, axis=1) >= WARM_UP
+    for horizon in horizons:
+        later = np.pad(value[:, horizon:], ((0, 0), (0, horizon)))
+        known = np.pad((measured & scored)[:, horizon:], ((0, 0), (0, horizon)))
+        truth.append(later)
+        valid.append(known & scored & warm)
+    return np.stack(truth, axis=-1), np.stack(valid, axis=-1)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _inputs(
+    form: Quantity,
+    horizons: tuple[int, ...],
+    value: Float[Array, "entities steps"],
+    measured: Bool[Array, "entities steps"],
+    covariates: Float[Array, "entities steps covariates"],
+) -> tuple[Array, Array, Array, Array]:
+    def one(memory: Memory, came: tuple[Array, Array, Array]) -> tuple[Memory, tuple[Array, Array, Array, Array]]:
+        now, known, beside = came
+        memory = remember(memory, now, known)
+        linear = jnp.stack([linear_features(form, memory, horizon) for horizon in horizons], axis=1)
+        return memory, (network_features(form, memory, beside), linear, memory.last, running_scale(form, memory))
+
+    came = (value.T, measured.T, jnp.swapaxes(covariates, 0, 1))
+    _, made = jax.lax.scan(one, blank_memory(form, value.shape[0]), came)
+    return jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), made)
+
+
+def _file_std(
+    source: SequenceSet,
+    file: np.ndarray,
+    value: np.ndarray,
+    counted: np.ndarray,
+    truth: np.ndarray,
+    valid: np.ndarray,
+    last: np.ndarray,
+) -> Float64[np.ndarray, "files horizons"]:
+    std = np.zeros((len(source.files), truth.shape[-1]))
+    for number in range(len(source.files)):
+        rows = file == number
+        if source.form.wanders:
+            moved = np.where(valid[rows], truth[rows] - last[rows, :, None], 0.0).astype(np.float64)
+            std[number] = np.sqrt(np.sum(moved**2, axis=(0, 1)) / np.maximum(valid[rows].sum(axis=(0, 1)), 1))
+        else:
+            std[number] = np.std(value[rows][counted[rows]].astype(np.float64))
+    return np.maximum(std, source.form.resolution)

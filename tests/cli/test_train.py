@@ -1,0 +1,89 @@
+"""`twinloop train` and `twinloop evaluate emulation` as a person meets them."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from twinloop.cli import main
+from twinloop.training import EmulatorSettings
+
+
+@pytest.fixture
+def twinloop(monkeypatch, capsys, tmp_path):
+    """Calls the program in an empty folder; gives status, output and error text."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("TWINLOOP_DATA", raising=False)
+
+    def call(*arguments: object) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["twinloop", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (ended.value.code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def table(tmp_path) -> Path:
+    draw = np.random.default_rng(0)
+    value = np.convolve(draw.normal(size=480), np.ones(4), mode="same")
+    path = tmp_path / "mine.csv"
+    path.write_text("t,x,c\n" + "".join(f"{k},{x:.4f},{k % 2}\n" for k, x in enumerate(value)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--dataset", "norway_hsdp", "--data", "."), "did you mean norway_hsdpa?"),
+        (("--dataset", "oboe"), "no folder of data sets given; expected --data DIR"),
+        (("--dataset", "oboe", "--data", "."), "oboe: no such folder"),
+        (("--dataset", "oboe", "--data", ".", "--time", "t"), "say nothing here; expected them with --dataset csv"),
+        (("--dataset", "csv"), "expected --file FILE --time COLUMN --value COLUMN"),
+        (("--dataset", "csv", "--file", "mine.csv", "--time", "t", "--value", "y"), "no column 'y'"),
+        (("--dataset", "csv", "--file", "no.csv", "--time", "t", "--value", "x"), "no.csv: cannot be read"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(twinloop, table, arguments, message) -> None:
+    for command in (("train", "emulator", "--out", "m.safetensors"), ("evaluate", "emulation")):
+        status, _, err = twinloop(*command, *arguments)
+        assert status == 2 and err.count("\n") == 1 and message in err
+    assert not (table.parent / "m.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--horizons", "1,x"), "whole numbers from 1 to 1000"),
+        (("--horizons", "0"), "whole numbers from 1 to 1000"),
+        (("--horizons", "400"), "are needed for 400 steps"),
+        (("--model", "cnn"), "expected one of gru, lstm, gru-mixture"),
+        (("--out", "m.bin"), "ends in .safetensors"),
+        (("--out", "mine.csv/m.safetensors"), "cannot be written there"),
+    ],
+)
+def test_wrong_options_are_told_before_training(twinloop, table, arguments, message) -> None:
+    own = ("--dataset", "csv", "--file", table, "--time", "t", "--value", "x")
+    given = ("--out", "m.safetensors") if "--out" not in arguments else ()
+    status, _, err = twinloop("train", "emulator", *own, *given, *arguments)
+    assert status == 2 and err.count("\n") == 1 and message in err
+
+
+def test_a_table_of_ones_own_is_trained_on_and_judged(twinloop, table, monkeypatch) -> None:
+    tiny = EmulatorSettings(kinds=("gru",), hidden=4, members=2, steps=10, batch=8)
+    monkeypatch.setattr("twinloop.cli.train.settings_from", lambda models: tiny)
+    monkeypatch.setattr("twinloop.cli.evaluate.settings_from", lambda models: tiny)
+    own = ("--dataset", "csv", "--file", table, "--time", "t", "--value", "x", "--covariate", "c", "--horizons", "1,2")
+    status, out, _ = twinloop("train", "emulator", *own, "--out", "m.safetensors")
+    assert status == 0 and "wrote m.safetensors and m.json" in out
+    card = json.loads((table.parent / "m.json").read_text())
+    assert card["covariates"] == ["c"] and card["command"].startswith("twinloop train emulator --dataset csv")
+    status, out, err = twinloop("evaluate", "emulation", *own, "--split", "2", "--json", "j.json", "--out", "figures")
+    assert status == 0 and "default emulator" in out and "training 4 networks of kind gru" in err
+    assert json.loads((table.parent / "j.json").read_text())["rows"][0]["model"] == "default emulator"
+    assert len(list((table.parent / "figures").glob("*.png"))) == 3
