@@ -24,7 +24,7 @@ from twinloop.decision import (
     assemble_action,
     reserved_by,
 )
-from twinloop.emulation import Z90, AbstractEmulator, Forecast, within_alarms
+from twinloop.emulation import AbstractEmulator, Forecast, within_alarms
 from twinloop.enforcement import Pending, enforce
 from twinloop.entities import Action
 from twinloop.network import AbstractNetwork
@@ -76,8 +76,7 @@ class LoopState(eqx.Module):
 class Trace(eqx.Module):
     """What one slot leaves behind: the decision in effect, what was seen, how good the twins were, and the verdict.
 
-    Of `compared` user reports `covered` lay in the 90 % interval foretold for them. `emulated` is what had been
-    foretold for this slot of a few users, those of `watched_rows`.
+    `emulated` is what had been foretold for this slot of a few users, those of `watched_rows`.
     """
 
     in_effect: Action
@@ -88,8 +87,6 @@ class Trace(eqx.Module):
     duplicates: Int[Array, ""]
     age_s: Float[Array, " attributes"]
     fidelity: Float[Array, " attributes"]
-    compared: Int[Array, " attributes"]
-    covered: Int[Array, " attributes"]
     emulated: Float[Array, "watched attributes"]
     emulated_std: Float[Array, "watched attributes"]
     slice_demand_hz: Float[Array, "cells slices"]
@@ -205,8 +202,6 @@ def _trace(
     policy = verdict.approved.policy
     kinds = (seen.users, seen.cells, seen.servers)
     foretold, rows = state.forecast.users, watched_rows(users.active.shape[0])
-    judged = seen.users.fresh & (state.twin.users.current.slot >= 0)
-    inside = jnp.abs(seen.users.value - foretold.emulated) <= Z90 * foretold.std
     return Trace(
         in_effect=pending.confirmed,
         asked=standing,
@@ -217,8 +212,6 @@ def _trace(
         age_s=jnp.sum(jnp.where(known, age_s(users, seen.slot, loop.slot_s), 0.0), axis=0) / count,
         fidelity=jnp.sum(jnp.where(compared, 1.0 - users.error, 0.0), axis=0)
         / jnp.maximum(jnp.sum(compared, axis=0), 1),
-        compared=jnp.sum(judged, axis=0),
-        covered=jnp.sum(judged & inside, axis=0),
         emulated=foretold.emulated[rows],
         emulated_std=foretold.std[rows],
         slice_demand_hz=features.slice_demand_hz,

@@ -18,7 +18,8 @@ CAMPUS = scenario.source_text("campus")
 COMMANDS = (
     *("run", "compare", "doctor", "scenario", "scenario list", "scenario show", "scenario schema"),
     *("scenario validate", "scenario copy", "data", "data list", "data check", "data get", "data fit"),
-    *("evaluate", "evaluate mobility", "evaluate swipe"),
+    *("evaluate", "evaluate mobility", "evaluate swipe", "evaluate emulation", "evaluate generation"),
+    *("evaluate collection", "evaluate drift", "train", "train emulator", "train viewers", "train generator"),
 )
 
 

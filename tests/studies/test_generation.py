@@ -144,9 +144,9 @@ def test_generators_are_judged_on_files_they_never_saw(data_dir, norway, tmp_pat
     assert not any("fitting gan" in line for line in told)
     assert found.numbers["files_judged_on"] + found.numbers["files_fitted"] == len(np.unique(norway.file))
     score = {name: found.estimate("value", "discriminative score", name).value for name in (FITTED, *GENERATORS)}
-    assert score[GAN] > 0.4 > score["autoregression"] > score[FITTED]
+    assert score[GAN] > 0.4 > 0.2 > max(score["autoregression"], score[FITTED])
     assert not found.claims[0].holds and found.numbers["mean_rank_gan"] > 2.5
-    assert found.estimate("value", "nearest-neighbour ratio", "block_bootstrap").value < 1.0
+    assert 0.8 < found.estimate("value", "nearest-neighbour ratio", "block_bootstrap").value < 1.2
     assert {path.name for path in found.save(tmp_path)} == {
         f"generation_norway_hsdpa_{name}.png" for name in ("statistics", "series", "prospects")
     }

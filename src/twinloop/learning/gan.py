@@ -95,8 +95,8 @@ class SequenceGenerator(AbstractGenerator):
 class SequenceCritic(AbstractCritic):
     """Three convolutions of stride 2 over a series and its differences, then a score by class.
 
-    score = w . a + E_c . a, a the last activations (projection of Miyato and Koyama, 2018). Raises ValueError for series
-    of fewer than 29 steps, of which the convolutions would leave nothing.
+    score = w . a + E_c . a, a the last activations (projection of Miyato and Koyama, 2018). Raises ValueError for
+    series of fewer than 29 steps, of which the convolutions would leave nothing.
     """
 
     class_embedding: Float[Array, "classes hidden"]

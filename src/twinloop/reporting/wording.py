@@ -41,7 +41,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric("load_factor", "Load factor", "number", 0, "demand over capacity: above 1 nobody can serve everything"),
         Metric("fidelity", "Twin fidelity", "share", 1, "how closely the twin foretold the next report"),
-        Metric("coverage", "Intervals that held", "share", 1, "reports inside the 90 % interval foretold for them"),
+        Metric("coverage", "Intervals that held", "share", 1, "how often the truth lay in the 90 % interval"),
         Metric("mean_age_s", "Age of information", "s", -1, "how old the twin's knowledge was on average"),
         Metric("collected_bits", "Reports collected", "bit", -1, "what the twins cost in reports"),
         Metric("satisfaction_bound", "Satisfaction, bound", "share", 0, "most that could be given, the future known"),

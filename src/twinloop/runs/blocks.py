@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key, PRNGKeyArray, PyTree
 
 from twinloop.decision import bound
+from twinloop.emulation import Z90
 from twinloop.entities import USER_ATTRIBUTES
 from twinloop.loop import Loop, LoopState, slot, window
 from twinloop.network import SimulatedNetwork, realised_flows, realised_load_hz, user_truth
@@ -94,7 +95,7 @@ def live_block(
         flat = {name: value for name, value in vars(trace).items() if name not in ("in_effect", "asked")}
         flat |= vars(trace.in_effect) | {f"asked_{name}": value for name, value in vars(trace.asked).items()}
         unaided, compared = _unaided(k, loop, before.unaided)
-        scores = _scores(loop, plant.outcome) | _true_fidelity(before.state, after, plant.outcome)
+        scores = _scores(loop, plant.outcome) | _held_to_truth(before.state, after, plant.outcome)
         return World(after, unaided), (truth, flat | scores | compared)
 
     return jax.lax.scan(live, world, first_slot + jnp.arange(slots, dtype=jnp.int32))
@@ -129,20 +130,26 @@ def _scores(loop: Loop[SimulatedNetwork], outcome: Outcome) -> dict[str, Array]:
     }
 
 
-def _true_fidelity(before: LoopState, after: LoopState, outcome: Outcome) -> dict[str, Array]:
-    """By user attribute, 1 - mean of min(|foretold - true| / spread, 1) over those present whom the twins know.
+def _held_to_truth(before: LoopState, after: LoopState, outcome: Outcome) -> dict[str, Array]:
+    """By user attribute, of those present whom the twins know: true_fidelity, 1 - mean of min(|foretold - true| /
+    spread, 1), and how many of `compared` were `covered` by the 90 % interval foretold for them.
 
-    As fidelity, but of all users and not of those whose reports came: who reports changes reports what was not
-    foretold.
+    Of all users and not of those whose reports came: who reports changes reports what was not foretold.
     """
-    truth, foretold = user_truth(outcome), before.forecast.users.emulated
+    truth, forecast = user_truth(outcome), before.forecast.users
+    foretold = forecast.emulated
     scale = after.twin.users.scale
     spread = jnp.sqrt(scale.squares / jnp.maximum(scale.weight, 1.0))
     off = jnp.minimum(jnp.abs(foretold - truth) / jnp.maximum(spread, quantum("users"))[None, :], 1.0)
     off = jnp.where(_IS_LABEL[None, :], (foretold != truth).astype(jnp.float32), off)
     judged = outcome.active[:, None] & (before.twin.users.current.slot >= 0)
-    count = jnp.maximum(jnp.sum(judged, axis=0), 1)
-    return {"true_fidelity": 1.0 - jnp.sum(jnp.where(judged, off, 0.0), axis=0) / count}
+    compared = jnp.sum(judged, axis=0)
+    inside = jnp.abs(truth - foretold) <= Z90 * forecast.std
+    return {
+        "true_fidelity": 1.0 - jnp.sum(jnp.where(judged, off, 0.0), axis=0) / jnp.maximum(compared, 1),
+        "compared": compared,
+        "covered": jnp.sum(judged & inside, axis=0),
+    }
 
 
 def decide_window(
@@ -179,7 +186,8 @@ def compile_loop(
         return decide_window(k, lp, st, number)
 
     axes = (eqx.if_array(0), eqx.if_array(0), eqx.if_array(0), None)
-    programs = [eqx.filter_vmap(f, in_axes=axes) if seeds else f for f in (block, decide)]
+    both: tuple[Callable[..., Any], ...] = (block, decide)
+    programs: list[Any] = [eqx.filter_vmap(f, in_axes=axes) if seeds else f for f in both]
     lowered: list[Any] = [eqx.filter_jit(f) for f in programs]
     given = (world, world.state)
     compiled = [f.lower(key, loop, now, first).compile() for f, now in zip(lowered, given, strict=True)]
@@ -188,6 +196,6 @@ def compile_loop(
 
 def emulation_multiply_adds(loop: Loop[SimulatedNetwork], state: LoopState) -> float:
     """Multiply-adds of one slot of emulation, half the floating point operations that the compiler counts."""
-    program = eqx.filter_jit(loop.emulator.emulate)
+    program: Any = eqx.filter_jit(loop.emulator.emulate)
     counted: Any = program.lower(state.emulation, state.twin, jnp.int32(0)).compile().compiled.cost_analysis()
     return float(counted.get("flops", 0.0)) / 2

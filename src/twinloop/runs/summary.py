@@ -14,7 +14,7 @@ def summarise(totals: Totals, *, scenario: str, seed: int, policy: str, users: i
     time / time present. satisfaction_bound: the most that anybody could have reached in the channels that were met,
     every slot known, slices, computing and delays left out (decision.bound). wasted_ratio: bits dropped unseen /
     bits delivered. resource_use: mean of bandwidth_use (used and debited bandwidth / all) and cycles_use (mean
-    server utilisation), resource_per_satisfaction is it over satisfaction. coverage: share of reported levels
+    server utilisation), resource_per_satisfaction is it over satisfaction. coverage: share of levels
     inside the 90 % interval foretold for them. load_factor: bandwidth that the needed rates ask for at the realised
     channels / bandwidth there is. fidelity in [0, 1] and mean_age_s over slots and user attributes, without those
     that are only sent when they change: their next report is a change by definition, and their age no staleness.

@@ -61,7 +61,7 @@ def _block_sums(block: Block, inference_cycles_per_user: float) -> dict[str, flo
         "unaided_users": float(np.sum(trace["unaided_users"], dtype=np.float64)),
         "bound_satisfied": float(np.sum(trace["bound_satisfied"], dtype=np.float64)),
         "bound_users": float(np.sum(trace["bound_users"], dtype=np.float64)),
-        "fidelity": float(np.sum(periodic_mean(trace["fidelity"]), dtype=np.float64)),
+        "fidelity": float(np.sum(trace["true_fidelity"].mean(axis=1), dtype=np.float64)),
         "age_s": float(np.sum(periodic_mean(trace["age_s"]), dtype=np.float64)),
         "reports": float(np.sum(trace["reports"], dtype=np.float64)),
         "bits": float(np.sum(trace["bits"], dtype=np.float64)),
@@ -109,10 +109,11 @@ def _row(sums: Mapping[str, float], worth: Worth, multiply_adds_per_slot: float)
 def value_table(rows: list[dict[str, float]]) -> pa.Table:
     """One row a window: the parts of V, what they are made of, and what was spent.
 
-    gain: (satisfaction - unaided) / (bound - unaided), where unaided is the same world without twins (equal slices,
-    equal turns, no reports) and bound what the realised future would have allowed. cost: mean share of bandwidth and
-    cycles that reports and inference took, over the budget. printed_first_term: freshness 1 / (1 + age) over reports
-    a user and slot, as eq. (1) reads. multiply_adds: of emulation; wall_s: time that the window took to compute.
+    fidelity: of all users and attributes against the truth. gain: (satisfaction - unaided) / (bound - unaided),
+    where unaided is the same world without twins (equal slices, equal turns, no reports) and bound what the
+    realised future would have allowed. cost: mean share of bandwidth and cycles that reports and inference took,
+    over the budget. printed_first_term: freshness 1 / (1 + age) over reports a user and slot, as eq. (1) reads.
+    multiply_adds: of emulation; wall_s: time that the window took to compute.
     """
     return pa.table({name: np.array([row[name] for row in rows], np.float64) for name in COLUMNS})
 

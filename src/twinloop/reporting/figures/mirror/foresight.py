@@ -62,7 +62,7 @@ def _draw_band(axis: Axes, run: Run, rows: NDArray[np.bool_], factor: float, slo
 
 
 def coverage(run: Run) -> list[tuple[str, float]]:
-    """Share of reports inside the 90 % interval foretold for them, by attribute, the lowest first; labels left out."""
+    """Share of users and slots inside the 90 % interval foretold, by attribute, the lowest first; labels left out."""
     attribute, compared, covered = run.columns("twins", "attribute", "compared", "covered")
     foretold = set(groups(run.columns("forecasts", "attribute")[0])[1])
     index, labels = groups(attribute)
@@ -78,7 +78,7 @@ def coverage(run: Run) -> list[tuple[str, float]]:
 
 @of_run
 def plot_coverage(run: Run) -> Figure:
-    """How often a report lay in the 90 % interval foretold for it, by attribute."""
+    """How often the truth lay in the 90 % interval foretold for it, by attribute."""
     rows = coverage(run)
     figure, axes = panels("How often the 90 % interval held", height=130 + 21 * len(rows))
     axis: Axes = axes[0, 0]
@@ -88,7 +88,7 @@ def plot_coverage(run: Run) -> Figure:
     axis.set_yticks(place, [attribute_title(name) for name, _ in rows])
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.set_xlim(0, 1)
-    axis.set_xlabel("share of reports inside the interval")
+    axis.set_xlabel("share of users and slots inside")
     axis.grid(visible=False, axis="y")
     figure.legend(loc="outside lower left")
     return figure
