@@ -12,7 +12,9 @@ from synthetic_run import Shape, write_run
 from twinloop.errors import OutputError
 from twinloop.reporting import open_run, write_report
 
-CHAPTERS = ("map", "users", "slices", "twins", "collection", "decisions", "infrastructure", "viewing", "again")
+CHAPTERS = (
+    *("map", "users", "slices", "twins", "collection", "value", "decisions", "infrastructure", "viewing", "again"),
+)
 
 
 class Links(HTMLParser):

@@ -24,7 +24,7 @@ class EmulatorState(eqx.Module):
     """What an emulator carries of every entity: its past, and the hidden state of each member of each kind."""
 
     memory: Memory
-    hidden: tuple[Float[Array, "members entities carried"], ...]
+    hidden: tuple[Float[Array, "members entities _"], ...]
 
 
 class Along(eqx.Module):

@@ -159,8 +159,10 @@ def _ratio(one: Compared, name: str, other: str) -> Estimate:
     reached = np.isfinite(share[0])
     if not reached.any():
         return Estimate(float("nan"))
-    mean = np.exp(np.nanmean(np.where(np.isfinite(share), share, np.nan)[:, reached], axis=1))
-    low, high = np.nanquantile(mean[1:], [0.05, 0.95])
+    known = np.isfinite(share) & reached[None, :]
+    some = known.any(axis=1)
+    mean = np.exp(np.sum(np.where(known, share, 0.0), axis=1)[some] / known.sum(axis=1)[some])
+    low, high = np.quantile(mean[1:], [0.05, 0.95]) if len(mean) > 1 else (mean[0], mean[0])
     return Estimate(float(mean[0]), float(low), float(high))
 
 
