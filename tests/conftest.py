@@ -17,6 +17,20 @@ jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent 
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+MOST_MAPPED = 25_000
+_maps = Path("/proc/self/maps")
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Between modules, forget compiled programs before their mapped memory nears what Linux allows (65,530 pieces)."""
+    if nextitem is None or nextitem.path == item.path or not _maps.exists():
+        return
+    with _maps.open() as lines:
+        mapped = sum(1 for _ in lines)
+    if mapped > MOST_MAPPED:
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder of public data sets; tests that need it skip, saying why, where it is missing."""
