@@ -1,4 +1,4 @@
-"""`twinloop evaluate`: the generators against data that no fit has seen."""
+"""`twinloop evaluate`: what twins foresee, generate and collect, on data that no fit has seen."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +26,9 @@ from twinloop.errors import DataError, OutputError
 if TYPE_CHECKING:
     import twinloop.studies
 
-app = typer.Typer(help="Judge the generators against walks and videos not used in fitting.", no_args_is_help=True)
+app = typer.Typer(
+    help="Judge emulators, generators, collection and upkeep on data not used in fitting.", no_args_is_help=True
+)
 Data = Annotated[Path, typer.Option("--data", help="Folder of the data sets.", envvar="TWINLOOP_DATA", metavar="DIR")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the figures (PNG).", metavar="DIR")]
 Json = Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.", metavar="FILE")]
@@ -62,11 +64,7 @@ def swipe(
         raise DataError("--model", "nobody is judged with --no-people", "--model without it")
     judgement = evaluate_swipe(data, seed)
     if people:
-        told = Console(stderr=True)
-        of_people = evaluate_people(
-            data, seed, model=model, progress=lambda line: told.print(f"[dim]{escape(line)}[/dim]")
-        )
-        judgement = side_by_side(judgement, of_people)
+        judgement = side_by_side(judgement, evaluate_people(data, seed, model=model, progress=_tell))
     _show(judgement, out, json)
 
 
@@ -90,14 +88,13 @@ def emulation(
 
     source = sequences_from(dataset, data, file, time, value, covariate)
     ahead, settings = steps_ahead(horizons), settings_from(model)
-    told = Console(stderr=True)
     judgement = evaluate_emulation(
         source,
         horizons=ahead,
         split=split,
         settings=settings,
         seed=seed,
-        progress=lambda line: told.print(f"[dim]{escape(line)}[/dim]"),
+        progress=_tell,
     )
     _show(judgement, out, json)
 
@@ -126,10 +123,7 @@ def collection(
     """Adaptive collection against periodic and triggered reports: bits at equal error of what is emulated."""
     from twinloop.studies import evaluate_collection
 
-    told = Console(stderr=True)
-    judgement = evaluate_collection(
-        data, datasets=dataset, seed=seed, progress=lambda line: told.print(f"[dim]{escape(line)}[/dim]")
-    )
+    judgement = evaluate_collection(data, datasets=dataset, seed=seed, progress=_tell)
     _show(judgement, out, json)
 
 
@@ -151,8 +145,7 @@ def drift(
     """Upkeep under drift: detectors, updates with replay, faults, transfer, adaptive inference."""
     from twinloop.studies import evaluate_drift
 
-    told = Console(stderr=True)
-    judgement = evaluate_drift(data, seed, progress=lambda line: told.print(f"[dim]{escape(line)}[/dim]"))
+    judgement = evaluate_drift(data, seed, progress=_tell)
     _show(judgement, out, json)
 
 
@@ -175,9 +168,13 @@ def generation(
     """Generators of links and scenes (GAN, bootstrap, autoregression) against files that none was fitted to."""
     from twinloop.studies import evaluate_generation
 
-    told = Console(stderr=True)
-    judgement = evaluate_generation(data, dataset, model, seed, lambda line: told.print(f"[dim]{escape(line)}[/dim]"))
+    judgement = evaluate_generation(data, dataset, model, seed, _tell)
     _show(judgement, out, json)
+
+
+def _tell(line: str) -> None:
+    """A line of progress, apart from the results."""
+    Console(stderr=True).print(f"[dim]{escape(line)}[/dim]")
 
 
 def _show(judgement: "twinloop.studies.Judgement", out: Path | None, json: Path | None) -> None:

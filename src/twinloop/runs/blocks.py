@@ -21,7 +21,7 @@ from twinloop.loop import Loop, LoopState, slot, window
 from twinloop.network import SimulatedNetwork, realised_flows, realised_load_hz, user_truth
 from twinloop.runs.unaided import Unaided, served, unaided_slot
 from twinloop.simulator import Outcome
-from twinloop.twins import quantum
+from twinloop.twins import quantum, spread
 from twinloop.validation import Verdict
 
 BLOCK_SLOTS = 60
@@ -138,9 +138,8 @@ def _held_to_truth(before: LoopState, after: LoopState, outcome: Outcome) -> dic
     """
     truth, forecast = user_truth(outcome), before.forecast.users
     foretold = forecast.emulated
-    scale = after.twin.users.scale
-    spread = jnp.sqrt(scale.squares / jnp.maximum(scale.weight, 1.0))
-    off = jnp.minimum(jnp.abs(foretold - truth) / jnp.maximum(spread, quantum("users"))[None, :], 1.0)
+    unit = jnp.maximum(spread(after.twin.users.scale), quantum("users"))
+    off = jnp.minimum(jnp.abs(foretold - truth) / unit[None, :], 1.0)
     off = jnp.where(_IS_LABEL[None, :], (foretold != truth).astype(jnp.float32), off)
     judged = outcome.active[:, None] & (before.twin.users.current.slot >= 0)
     compared = jnp.sum(judged, axis=0)

@@ -1,4 +1,4 @@
-"""Case studies, one module each, and in `evaluate` the judgement of generators against data they were not fitted to."""
+"""Case studies, one module each, and in `evaluate` the judgement of parts on data they were not fitted to."""
 
 from twinloop.studies.evaluate import (
     Estimate,

@@ -1,6 +1,6 @@
 """The mirror of the network: user, cell and server twins (level one) and slice twins (level two)."""
 
-from twinloop.twins.assimilation import Emulated, KindEmulated, assimilate, assimilate_in_place, evidence
+from twinloop.twins.assimilation import Emulated, KindEmulated, assimilate, assimilate_in_place, evidence, spread
 from twinloop.twins.exchange import Format, export_twin, import_twin
 from twinloop.twins.forks import fork, recent, take
 from twinloop.twins.record import TwinRecord, record_of, restore_twin
@@ -53,5 +53,6 @@ __all__ = [
     "restore_twin",
     "retire",
     "retire_silent",
+    "spread",
     "take",
 ]

@@ -173,8 +173,7 @@ def _normalised_error(
     reported: Float[Array, "entities attributes"],
 ) -> Float[Array, "entities attributes"]:
     is_label = np.array([attribute.kind == "label" for attribute in ATTRIBUTES[kind]])
-    spread = jnp.sqrt(scale.squares / jnp.maximum(scale.weight, 1.0))
-    level = jnp.minimum(jnp.abs(emulated - reported) / jnp.maximum(spread, quantum(kind))[None, :], 1.0)
+    level = jnp.minimum(jnp.abs(emulated - reported) / jnp.maximum(spread(scale), quantum(kind))[None, :], 1.0)
     return jnp.where(is_label[None, :], (emulated != reported).astype(jnp.float32), level)
 
 
@@ -193,13 +192,13 @@ def evidence(twins: Twins, seen: Observations, forecast: Emulated) -> Evidence:
     )
 
 
-def spread(table: TwinTable) -> Float[Array, " attributes"]:
+def spread(scale: Scale) -> Float[Array, " attributes"]:
     """Standard deviation of every attribute over all entities, as reported lately; 0 before anything was."""
-    return jnp.sqrt(table.scale.squares / jnp.maximum(table.scale.weight, 1.0))
+    return jnp.sqrt(scale.squares / jnp.maximum(scale.weight, 1.0))
 
 
 def _kind(
     table: TwinTable, seen: Seen, expected: Float[Array, "entities attributes"], cell: Int[Array, " entities"]
 ) -> KindEvidence:
     current = table.current
-    return KindEvidence(seen, expected, current.value, current.slot >= 0, spread(table), current.active, cell)
+    return KindEvidence(seen, expected, current.value, current.slot >= 0, spread(table.scale), current.active, cell)

@@ -1,4 +1,4 @@
-"""Generators against walks and videos that no fit has seen."""
+"""Emulators, generators, collection and upkeep, judged on data that no fit has seen."""
 
 from twinloop.studies.evaluate.behaviour.people import evaluate_people
 from twinloop.studies.evaluate.collection import evaluate_collection
