@@ -20,7 +20,7 @@ help:
 	@echo 'make demo    run the campus scenario and say where its report is'
 	@echo 'make test    all tests'
 	@echo 'make check   format, lint, types, import contract, architecture'
-	@echo 'make bench   the four benchmarks against their peers'
+	@echo 'make bench   the benchmarks against their peers'
 	@echo 'make clean   remove what these commands made, runs excepted'
 
 # Where Debian's python lacks ensurepip, the pip beside it installs into the new environment.
@@ -64,7 +64,7 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	@mkdir -p build/bench
-	for name in simulator allocation twins loop; do \
+	for name in simulator allocation twins emulation loop; do \
 	  $(BIN)/python benchmarks/$$name.py --json build/bench/$$name.json; \
 	done
 

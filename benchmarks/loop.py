@@ -1,4 +1,4 @@
-"""The closed loop of `campus`, from end to end: speed, compile time, and where a slot's time goes.
+"""The closed loop from end to end: speed, compile time, where a slot's time goes, and what a slot of thousands costs.
 
     python benchmarks/loop.py [--json FILE] [--quick]
 
@@ -10,7 +10,12 @@ compiled program that maps over its recorded inputs, and the whole slot one that
 rounds in which all programs run in turn. Inside the slot the compiler fuses neighbours, and a stage alone has to write
 its results out, so the shares sum to 1 only roughly; the sum is a row.
 `assimilate` includes retiring and aggregating twins, `validate` the rollouts of every candidate in the judge's
-simulator.
+simulator, `emulate` what silence under alarms says, `adapt` what governs collection.
+
+Crowds: the loop of `city` with its populations scaled, emulation and adaptive collection as they are by default, least
+of the blocks of five slots after the first two, as a run lives them; again with a trained emulator of the default size
+for the users' rate beside the others (random weights: the cost does not depend on them). The goal is ours: 100 ms a
+slot for 10,000 users on 2 cores. `cost` rows: time a user at 1,000 users over that at the size of the row; 1 is flat.
 
 Peers, both this loop: the same compiled slot called from Python once a slot, and the same slot run operation by
 operation without compilation (one slot, after one that fills JAX's caches).
@@ -23,26 +28,32 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from emulation import default_emulator
 from table import Row, arguments, present
 
 from twinloop import runs, scenario
 from twinloop.collection import collect
 from twinloop.decision import Proposal, assemble_action
+from twinloop.emulation import within_alarms
 from twinloop.enforcement import enforce
+from twinloop.learning import save_emulator
 from twinloop.loop import SILENT_SLOTS, Loop, LoopState, slot
 from twinloop.runs.blocks import Compiled, World, compile_loop, run_key
 from twinloop.scenario import Scenario, build_loop
-from twinloop.twins import aggregate_slices, assimilate, retire_silent
+from twinloop.twins import aggregate_slices, assimilate, evidence, retire_silent
 from twinloop.validation import validate
 
 BLOCK = 60
-STAGES = ("report", "collect", "assimilate", "emulate", "abstract", "propose", "validate", "enforce")
+STAGES = ("report", "collect", "assimilate", "emulate", "abstract", "propose", "validate", "enforce", "adapt")
+CROWDS, GOAL_USERS, GOAL_MS = (1_000, 10_000, 30_000), 10_000, 100.0
+CROWD_BLOCK = 5
 COMPILED_EVENT = "/jax/core/compile/backend_compile_duration"
 COME_AND_GO_P = 0.05
 COLD_START = """
@@ -75,7 +86,7 @@ def staged(key: jax.Array, loop: Loop[Any], state: LoopState) -> Taken:
     seen = stage["collect"](*given["collect"])
     given["assimilate"] = (state.twin, seen, state.forecast, state.standing.action)
     twin = stage["assimilate"](*given["assimilate"])
-    given["emulate"] = (state.emulation, twin, report.slot)
+    given["emulate"] = (state.emulation, twin, report.slot, state.collection.request)
     emulation, forecast = stage["emulate"](*given["emulate"])
     given["abstract"] = (twin, forecast)
     features = stage["abstract"](*given["abstract"])
@@ -85,8 +96,10 @@ def staged(key: jax.Array, loop: Loop[Any], state: LoopState) -> Taken:
     verdict = stage["validate"](*given["validate"])
     given["enforce"] = (k_enforce, plant, verdict.approved, state.pending, report.receipts)
     plant, pending = stage["enforce"](*given["enforce"])
+    given["adapt"] = (state.collection, twin, seen, state.forecast)
+    collection, _ = stage["adapt"](*given["adapt"])
     approved, reservation = verdict.approved, state.reservation
-    after = LoopState(plant, state.collection, twin, emulation, forecast, memories, reservation, approved, pending)
+    after = LoopState(plant, collection, twin, emulation, forecast, memories, reservation, approved, pending)
     return Taken(given, after)
 
 
@@ -113,11 +126,19 @@ def stages(loop: Loop[Any]) -> dict[str, Callable[..., Any]]:
             cycles_per_bit=believed.edge.cycles_per_bit,
         )
 
+    def emulate(memory: Any, twins: Any, number: Any, asked: Any) -> Any:
+        memory, forecast = loop.emulator.emulate(memory, twins, number)
+        return memory, within_alarms(forecast, twins, asked.users.alarm, asked.cells.alarm, asked.servers.alarm)
+
+    def adapt(before: Any, twins: Any, seen: Any, forecast: Any) -> Any:
+        taught = evidence(twins, seen, forecast)
+        return loop.collector.adapt(before, taught, seen.slot), loop.collector.standing(before, taught)
+
     return {
         "report": loop.network.report,
         "collect": lambda report: loop.control.spoil(collect(report), report.slot),
         "assimilate": mirror,
-        "emulate": loop.emulator.emulate,
+        "emulate": emulate,
         "abstract": lambda twins, forecast: loop.abstractor.abstract(twins, forecast, loop.slices),
         "propose": propose,
         "validate": lambda key, twins, forecast, features, proposals, standing: validate(
@@ -126,6 +147,7 @@ def stages(loop: Loop[Any]) -> dict[str, Callable[..., Any]]:
         "enforce": lambda key, plant, approved, pending, receipts: enforce(
             key, loop.network, plant, approved, pending, receipts, loop.retries
         ),
+        "adapt": adapt,
     }
 
 
@@ -165,27 +187,28 @@ def least_s(programs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, fl
 
 
 class MidRun(NamedTuple):
-    """A loop two blocks into its run, and its programs."""
+    """A loop two blocks of `slots` into its run, and its programs."""
 
     key: jax.Array
     loop: Loop[Any]
     state: LoopState
     compiled: Compiled
+    slots: int
 
 
-def mid_run(described: Scenario) -> MidRun:
+def mid_run(described: Scenario, slots: int = BLOCK) -> MidRun:
     loop, state = build_loop(described)
     key = run_key(described.seed)
-    compiled = compile_loop(loop, World(state, None), key, BLOCK)
+    compiled = compile_loop(loop, World(state, None), key, slots)
     world, _ = compiled.block(key, loop, World(state, None), jnp.int32(0))
-    state, _ = compiled.window(key, loop, world.state, jnp.int32(BLOCK))
-    world, _ = compiled.block(key, loop, World(state, None), jnp.int32(BLOCK))
-    return MidRun(key, loop, world.state, compiled)
+    state, _ = compiled.window(key, loop, world.state, jnp.int32(slots))
+    world, _ = compiled.block(key, loop, World(state, None), jnp.int32(slots))
+    return MidRun(key, loop, world.state, compiled, slots)
 
 
 def stage_rows(world: MidRun, repeats: int) -> Iterator[Row]:
     """Shares of the stages, of the whole slot measured alike; checks first that the stages make up the slot."""
-    key, loop, state, _ = world
+    key, loop, state, _, slots = world
 
     @eqx.filter_jit
     def record(key: jax.Array, loop: Loop[Any], state: LoopState) -> Any:
@@ -193,11 +216,11 @@ def stage_rows(world: MidRun, repeats: int) -> Iterator[Row]:
             taken = staged(jax.random.fold_in(key, number), loop, before)
             return taken.after, taken.inputs
 
-        return jax.lax.scan(live, state, 2 * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32))
+        return jax.lax.scan(live, state, 2 * slots + jnp.arange(slots, dtype=jnp.int32))
 
     tell("recording what every stage is given")
     last, given = record(key, loop, state)
-    now, _ = world.compiled.block(key, loop, World(state, None), jnp.int32(2 * BLOCK))
+    now, _ = world.compiled.block(key, loop, World(state, None), jnp.int32(2 * slots))
     if not np.allclose(now.state.standing.action.flow_bandwidth_hz, last.standing.action.flow_bandwidth_hz, rtol=1e-3):
         raise RuntimeError("the stages measured here are no longer those of twinloop.loop.slot; adapt `staged`")
 
@@ -207,13 +230,13 @@ def stage_rows(world: MidRun, repeats: int) -> Iterator[Row]:
             after, _, trace = slot(jax.random.fold_in(key, number), loop, before)
             return after, trace
 
-        return jax.lax.scan(live, state, 2 * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32))
+        return jax.lax.scan(live, state, 2 * slots + jnp.arange(slots, dtype=jnp.int32))
 
     programs = {
         name: mapped(lambda lp, entry, name=name: stages(lp)[name](*entry), loop, given[name]) for name in STAGES
     }
     took = least_s(programs | {"slot": lambda: whole(key, loop, state)}, 4 * repeats)
-    yield Row("one slot of the loop: ms", took["slot"] / BLOCK * 1e3)
+    yield Row("one slot of the loop: ms", took["slot"] / slots * 1e3)
     total = sum(took[name] for name in STAGES) / took["slot"]
     for name in STAGES:
         yield Row(f"  share of the slot: {name}", took[name] / took["slot"])
@@ -272,7 +295,7 @@ def compilation_rows(described: Scenario, duration_s: float) -> Iterator[Row]:
 
 def peer_rows(world: MidRun, repeats: int) -> Iterator[Row]:
     """The compiled block against the same slot without scan, and without compilation."""
-    key, loop, state, compiled = world
+    key, loop, state, compiled, _ = world
     tell("timing a block, and its slots one by one")
     ours = BLOCK / median_s(lambda: compiled.block(key, loop, World(state, None), jnp.int32(2 * BLOCK)), repeats)
     single = eqx.filter_jit(slot)
@@ -299,19 +322,81 @@ def peer_rows(world: MidRun, repeats: int) -> Iterator[Row]:
     yield Row("block of 60 slots, against operation by operation: slots/s", ours, 1.0 / took, ours * took)
 
 
+def crowd(users: int, trained: str | None = None) -> Scenario:
+    """`city` with its populations scaled to `users` people."""
+    described = scenario.load("city")
+    share = users / described.user_count
+    people = [part.model_copy(update={"count": round(part.count * share)}) for part in described.users]
+    twin = described.twin.model_copy(update={"trained_emulator": trained})
+    return described.model_copy(update={"users": people, "twin": twin})
+
+
+def crowd_ms(world: MidRun, blocks: int) -> float:
+    """Least time of a slot over some blocks that follow each other."""
+    now, took = World(world.state, None), float("inf")
+    for number in range(2, blocks + 2):
+        begun = time.perf_counter()
+        now, records = world.compiled.block(world.key, world.loop, now, jnp.int32(number * world.slots))
+        jax.block_until_ready((now, records))
+        took = min(took, time.perf_counter() - begun)
+    return took / world.slots * 1e3
+
+
+def crowd_rows(sizes: tuple[int, ...], blocks: int) -> Iterator[Row]:
+    """A slot of thousands of people: by size, by stage at the size of the goal, and with a trained emulator."""
+    cost: dict[int, float] = {}
+    for users in sizes:
+        tell(f"city with {users:,} users")
+        world = mid_run(crowd(users), CROWD_BLOCK)
+        cost[users] = crowd_ms(world, blocks)
+        yield Row(f"city, {users:,} users: ms a slot", cost[users])
+        yield Row("  trace and compile: s", world.compiled.compile_s)
+        if users == GOAL_USERS or users == sizes[-1] < GOAL_USERS:
+            yield from against_goal(users, cost[users])
+            yield from stage_rows(world, max(blocks // 4, 1))
+        if users != sizes[0]:
+            ratio = cost[sizes[0]] / sizes[0] * users / cost[users]
+            micro = cost[users] / users * 1e3
+            yield Row(f"  cost: µs a user at {users:,} users against {sizes[0]:,}", micro, micro * ratio, ratio)
+        jax.clear_caches()
+    users = GOAL_USERS if GOAL_USERS in sizes else sizes[-1]
+    with tempfile.TemporaryDirectory() as folder:
+        tell(f"city with {users:,} users and a trained emulator")
+        took = crowd_ms(mid_run(crowd(users, random_emulator(Path(folder))), CROWD_BLOCK), blocks)
+    yield Row(f"city, {users:,} users with a trained emulator: ms a slot", took)
+    yield from against_goal(users, took)
+
+
+def against_goal(users: int, took_ms: float) -> Iterator[Row]:
+    if users == GOAL_USERS:
+        yield Row("  against the goal", took_ms, f"goal {GOAL_MS:g}", GOAL_MS / took_ms)
+
+
+def random_emulator(folder: Path) -> str:
+    """A saved emulator of the users' rate, as `twinloop train emulator` leaves it, but for what it has learned."""
+    path = folder / "rate.safetensors"
+    covariates = ["rsrp_dbm", "sinr_db", "speed_mps", "buffer_s", "watch_s", "quality", "cell_change"]
+    about = {"attribute": "rate_bps", "unit": "bit/s", "covariates": covariates, "step_s": 1.0}
+    save_emulator(path, default_emulator(jax.random.key(0), len(covariates)), about)
+    return str(path)
+
+
 def rows_of(quick: bool) -> Iterator[Row]:
     """All rows."""
     described = scenario.load("campus")
+    # before any run, which would have compiled programs kept on disk
+    crowds = list(crowd_rows((200, 400) if quick else CROWDS, 2 if quick else 8))
     yield from speed_rows(described, 120.0 if quick else 1800.0)
     world, repeats = mid_run(described), 3 if quick else 9
     yield from stage_rows(world, repeats)
     yield from peer_rows(world, repeats)
     yield from compilation_rows(described, 60.0 if quick else 180.0)
     yield from compile_rows()
+    yield from crowds
 
 
 def main() -> None:
-    options = arguments("The closed loop of campus: speed, stages, compilation.").parse_args()
+    options = arguments("The closed loop: speed, stages, compilation, crowds.").parse_args()
     present("Closed loop", list(rows_of(options.quick)), options.json)
 
 

@@ -1,6 +1,5 @@
 """Every test runs with shapes and types checked, strict rank promotion, and warnings as errors."""
 
-import importlib
 import os
 from pathlib import Path
 
@@ -59,23 +58,12 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def programs():
-    """Compiled loops by shapes and static fields: every run of the session shares them, since tracing is what costs."""
+    """Every program that was compiled stays, so that all runs of the session share them: tracing is what costs."""
     from twinloop.runs import blocks
 
-    made = {}
-
-    def shared(loop, state, key, slots, *, seeds=False):
-        leaves, structure = jax.tree.flatten((loop, state, key))
-        shapes = tuple((leaf.shape, str(leaf.dtype)) if hasattr(leaf, "dtype") else leaf for leaf in leaves)
-        name = (shapes, structure, slots, seeds)
-        if name not in made:
-            made[name] = blocks.compile_loop(loop, state, key, slots, seeds=seeds)
-        return made[name]
-
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("twinloop.runs.execute", "twinloop.runs.compare"):
-            patch.setattr(importlib.import_module(module), "compile_loop", shared)
-        yield made
+        patch.setattr(blocks, "MOST_PROGRAMS", 10_000)
+        yield
 
 
 @pytest.fixture(scope="session")

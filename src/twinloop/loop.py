@@ -30,7 +30,7 @@ from twinloop.entities import Action
 from twinloop.network import AbstractNetwork
 from twinloop.simulator import Outcome
 from twinloop.slicing import SliceTable
-from twinloop.twins import Twins, age_s, aggregate_slices, assimilate, evidence, retire_silent
+from twinloop.twins import Twins, Views, age_s, aggregate_slices, assimilate, evidence, retire_silent
 from twinloop.validation import Approved, Judge, Verdict, validate
 
 NetworkT = TypeVar("NetworkT", bound=AbstractNetwork[Any])
@@ -76,7 +76,8 @@ class LoopState(eqx.Module):
 class Trace(eqx.Module):
     """What one slot leaves behind: the decision in effect, what was seen, how good the twins were, and the verdict.
 
-    `emulated` is what had been foretold for this slot of a few users, those of `watched_rows`.
+    `emulated` is what had been foretold for this slot of a few users, those of `watched_rows`; `views` what the twins
+    saw end in it.
     """
 
     in_effect: Action
@@ -96,6 +97,7 @@ class Trace(eqx.Module):
     score_proposed: Float[Array, ""]
     score_standing: Float[Array, ""]
     effect: Int[Array, ""]
+    views: Views
 
 
 def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopState, PyTree, Trace]:
@@ -221,4 +223,5 @@ def _trace(
         score_proposed=verdict.score[1 + verdict.best],
         score_standing=verdict.score[0],
         effect=pending.effect,
+        views=twin.swipes.latest,
     )

@@ -77,3 +77,13 @@ def test_labels_stay_and_have_no_width() -> None:
         state, forecast = ADVANCE(state, current(value, slot), jnp.int32(slot))
         np.testing.assert_array_equal(forecast.emulated[:, CELL], value.astype(np.float32))
         assert float(jnp.max(forecast.std[:, CELL])) == 0.0
+
+
+def test_labels_and_counts_are_exact_whatever_the_shares() -> None:
+    three = Combined((LastValue(), Ewma(weight=0.05), Ewma()))
+    values = np.arange(USERS) + 1.0
+    _, forecast = three.advance("users", three.start("users", current(values, -1)), current(values, 0), jnp.int32(0))
+    whole = np.array([attribute.kind != "level" for attribute in USER_ATTRIBUTES])
+    wanted = np.broadcast_to(values[:, None], forecast.emulated.shape)[:, whole]
+    np.testing.assert_array_equal(np.asarray(forecast.emulated)[:, whole], wanted)
+    np.testing.assert_array_equal(np.asarray(forecast.std)[:, whole], 0.0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from twinloop.emulation import LastValue, learned
+from twinloop.emulation.learned import user_covariates
 from twinloop.entities import USER_ATTRIBUTES, column
 from twinloop.errors import ModelError
 from twinloop.learning import LEVELS, Emulator, Quantity, blank_memory, linear_features, remember, save_emulator
@@ -18,10 +19,10 @@ CARD = {"attribute": "rate_bps", "unit": "bit/s", "covariates": ["sinr_db", "cel
 
 
 def mean_of_two() -> Emulator:
-    """Forecasts the mean of the last two values, +-10 at the outer quantiles, for the next step and the fifth."""
+    """Forecasts the mean of the last two values, +-1000 at the outer quantiles, for the next step and the fifth."""
     features = linear_features(FORM, blank_memory(FORM, 1), 1).shape[1]
     linear = jnp.zeros((2, features)).at[:, 0].set(0.5)
-    quantiles = jnp.broadcast_to(10.0 * jnp.linspace(-1, 1, len(LEVELS))[None, :], (2, len(LEVELS)))
+    quantiles = jnp.broadcast_to(1000.0 * jnp.linspace(-1, 1, len(LEVELS))[None, :], (2, len(LEVELS)))
     share = jnp.zeros((2, 2)).at[:, 0].set(1.0)
     return Emulator(FORM, linear, quantiles, quantiles, (), share, share, jnp.ones((2, len(LEVELS))), (1, 5), 0.0, 1e9)
 
@@ -43,13 +44,13 @@ def current(rate: np.ndarray, measured_slot: np.ndarray, *, again: bool = True) 
 def test_the_trained_attribute_is_foretold_by_the_model_and_the_rest_by_the_base(saved: Path) -> None:
     emulator = learned(saved, LastValue(), 1.0)
     advance = jax.jit(lambda state, known, now: emulator.advance("users", state, known, now))
-    rates = np.array([[100.0] * USERS, [200.0] * USERS, [400.0] * USERS])
+    rates = np.array([[10_100.0] * USERS, [10_200.0] * USERS, [10_400.0] * USERS])
     state = emulator.start("users", current(rates[0], np.full(USERS, -1)))
     for slot, rate in enumerate(rates):
         known = current(rate, np.full(USERS, slot), again=slot > 0)
         state, forecast = advance(state, known, jnp.int32(slot))
-    np.testing.assert_allclose(forecast.emulated[:, RATE], 300.0)
-    np.testing.assert_allclose(forecast.std[:, RATE], 20 / (2 * 1.6449), rtol=1e-3)
+    np.testing.assert_allclose(forecast.emulated[:, RATE], 10_300.0)
+    np.testing.assert_allclose(forecast.std[:, RATE], 2000 / (2 * 1.6449), rtol=1e-3)
     np.testing.assert_array_equal(forecast.emulated[:, SINR], 0.0)
 
 
@@ -78,13 +79,15 @@ def test_what_was_never_reported_is_as_the_base_has_it(saved: Path) -> None:
     np.testing.assert_array_equal(ours.std, its.std)
 
 
-def test_covariates_are_those_of_the_twins(saved: Path) -> None:
-    emulator = learned(saved, LastValue(), 1.0)
-    state = emulator.start("users", current(np.zeros(USERS), np.full(USERS, -1)))
-    seen = emulator._covariates(state, current(np.zeros(USERS), np.zeros(USERS)))
-    np.testing.assert_array_equal(seen[:, 0], 0.0)
-    np.testing.assert_array_equal(seen[:, 1], 0.0)
-    assert bool(jnp.isnan(seen[:, 2]).all())
+def test_covariates_are_those_of_the_twins_with_their_ages() -> None:
+    known = current(np.full(USERS, 7.0), np.array([3, 3, 3, 3, -1]))
+    before = jnp.array([0.0, 2.0, -1.0, 0.0, 0.0])
+    names = ("rate_bps", "rate_bps age", "cell_change", "cqi")
+    seen = np.asarray(user_covariates(names, known, before, jnp.int32(5)))
+    np.testing.assert_array_equal(seen[:, 0], [7.0, 7.0, 7.0, 7.0, np.nan])
+    np.testing.assert_allclose(seen[:, 1], [*np.full(4, np.log(3.0)), np.nan], rtol=1e-6)
+    np.testing.assert_array_equal(seen[:, 2], [0.0, 1.0, 0.0, 0.0, 0.0])
+    assert np.isnan(seen[:, 3]).all()
 
 
 @pytest.mark.parametrize(

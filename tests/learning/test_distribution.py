@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from twinloop.learning import LEVELS, Distribution, quantile_score
 from twinloop.learning.forecasting.distribution import (
@@ -35,11 +36,23 @@ def test_the_pinball_loss_is_least_at_the_quantile_it_is_named_after() -> None:
 def test_a_mixture_of_one_has_the_normal_quantiles_and_score() -> None:
     one = Mixture(jnp.array([[1.0]]), jnp.array([[2.0]]), jnp.array([[3.0]]))
     wanted = 2.0 + 3.0 * jax.scipy.stats.norm.ppf(jnp.asarray(LEVELS))
-    np.testing.assert_allclose(mixture_quantiles(one)[0], wanted, atol=2e-3)
+    np.testing.assert_allclose(mixture_quantiles(one)[0], wanted, atol=1e-5)
     z = (4.0 - 2.0) / 3.0
     normal = jax.scipy.stats.norm
     closed = 3.0 * (z * (2 * normal.cdf(z) - 1) + 2 * normal.pdf(z) - 1 / np.sqrt(np.pi))
     assert float(mixture_score(one, jnp.array([4.0]))[0]) == pytest.approx(float(closed), rel=1e-5)
+
+
+@pytest.mark.parametrize("std", [1e-3, 0.05, 2.0])
+def test_as_much_of_a_mixture_lies_below_a_quantile_as_its_level_says(std: float) -> None:
+    weight, mean = np.array([0.2, 0.5, 0.3]), np.array([-3.0, 0.0, 2.5])
+    stds = np.array([std, 1.0, 0.4])
+    mixture = Mixture(*(jnp.asarray(part[None], jnp.float32) for part in (weight, mean, stds)))
+    found = np.asarray(mixture_quantiles(mixture)[0], np.float64)
+    assert (np.diff(found) >= 0).all()
+    for shift, sign in ((-2e-3, -1.0), (2e-3, 1.0)):
+        below = (weight * scipy.stats.norm.cdf((found[:, None] + shift - mean) / stds)).sum(axis=1)
+        assert (sign * (below - np.asarray(LEVELS)) > 0).all()
 
 
 def test_both_scores_agree_on_a_mixture() -> None:

@@ -151,6 +151,29 @@ def test_entities_do_not_touch_each_other() -> None:
     np.testing.assert_allclose(together.quantiles[:, 1:2], single.quantiles, rtol=1e-4, atol=1e-4)
 
 
+def test_blocks_of_entities_say_what_their_parts_say() -> None:
+    made = emulator(("lstm", "mixture"))
+    came: Arrival = jax.tree.map(lambda leaf: leaf[:3], arrivals(entities=999))
+    state, together = run(made, came)
+    for first in (0, 333, 666):
+        part = jax.tree.map(lambda leaf, first=first: leaf[:, first : first + 333], came)
+        own, alone = run(made, part)
+        np.testing.assert_allclose(together.quantiles[:, first : first + 333], alone.quantiles, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(state.hidden[0][:, first : first + 333], own.hidden[0], rtol=1e-4, atol=1e-5)
+
+
+def test_an_emulator_for_one_horizon_says_what_the_whole_one_says_of_it() -> None:
+    made, came = emulator(("gru", "mixture")), jax.tree.map(lambda leaf: leaf[0], arrivals())
+    for place, horizon in enumerate(HORIZONS):
+        part = made.only((horizon,))
+        _, said = part.step(part.start(ENTITIES), came)
+        _, wanted = made.step(made.start(ENTITIES), came)
+        np.testing.assert_allclose(said.quantiles, wanted.quantiles[:, place : place + 1], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(said.mean, wanted.mean[:, place : place + 1], rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError):
+        made.only((2,))
+
+
 def test_futures_fed_back_spread_with_the_horizon() -> None:
     net, came = network(), arrivals()
     state, said = run(net, came)

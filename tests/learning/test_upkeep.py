@@ -1,6 +1,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import equinox as eqx
@@ -285,3 +286,14 @@ def test_a_reservoir_is_a_fair_sample_of_everything() -> None:
     assert len(np.unique(kept)) == 400 and abs(kept.mean() - 2000) < 4 * 4000 / np.sqrt(12 * 400)
     mixed = np.asarray(with_replay(KEY, jnp.full(2000, -1.0), reservoir, 0.25))
     assert np.mean(mixed >= 0) == pytest.approx(0.25, abs=0.05) and set(mixed[mixed >= 0]) <= set(kept)
+
+
+def test_an_update_by_calendar_is_kept_where_it_helps_and_refused_where_it_does_not():
+    rules = replace(RULES, refresh=60)
+    biased = upkeep(line(0.6), rules)
+    kinds = lived(biased, range(120), (1.0, 0.0))
+    assert kinds[:4] == ["refresh", "training", "promoted", "kept"]
+    assert biased.events[0].slot == 60
+    true = upkeep(line(1.0), rules)
+    assert lived(true, range(110), (1.0, 0.0))[:3] == ["refresh", "training", "refused"]
+    assert lived(upkeep(line(0.6)), range(120), (1.0, 0.0)) == []

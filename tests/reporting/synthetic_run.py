@@ -62,7 +62,7 @@ def write_run(directory: Path, shape: Shape | None = None) -> Path:
         "users": users, "cells": _cells(rng, shape, users), "servers": _servers(rng, shape),
         "slices": _slices(rng, shape, users), "twins": _twins(rng, shape), "forecasts": _forecasts(rng, shape),
         "collection": _collection(rng, shape), "requests": _requests(shape),
-        "decisions": _decisions(rng, shape), "value": _value(rng, shape),
+        "decisions": _decisions(rng, shape), "value": _value(rng, shape), "looks": _looks(rng, shape),
     }  # fmt: skip
     if shape.retention:
         tables["retention"] = _retention(rng)
@@ -241,6 +241,31 @@ def _value(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _looks(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
+    """A look every fourth slot; the first version no longer fits from the middle on."""
+    slot = np.arange(3, shape.slots, 4)
+    level = rng.normal(2.0, 0.1, len(slot))
+    lost = 0.5 * (slot > shape.slots // 2)
+    return {
+        "slot": slot, "version": (slot > 0.7 * shape.slots).astype(int), "twins": level + 0.3 * lost,
+        "model": level + 0.3 * lost, "first_model": level + lost, "truth": level - 0.02,
+    }  # fmt: skip
+
+
+def _upkeep(shape: Shape) -> dict[str, Any]:
+    half = shape.slots // 2
+    told = (
+        (half + 10, "drift", 0, "swipes", {"error": 2.5, "level": 2.0}),
+        (half + 20, "training", 0, "swipes", {}),
+        (half + 30, "promoted", 1, "better on fresh data", {"error": 2.1, "incumbent": 2.5, "high": -0.2}),
+        (half + 60, "kept", 1, "better than its parent", {"error": 2.1, "parent": 2.5}),
+    )
+    drift = {"at_s": float(half), "change": "exchange", "found_after_s": 10.0, "answered_after_s": 30.0}
+    drift |= {f"{who}_{when}": 2.0 for who in ("twins", "truth") for when in ("before", "missed", "after")}
+    names = ("slot", "kind", "version", "reason", "figures")
+    return {"version": 1, "events": [dict(zip(names, one, strict=True)) for one in told], "drifts": [drift]}
+
+
 def _collection(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
     time = np.arange(shape.slots)
     per_user = 110 + 60 * (time % 2 == 0) + 40 * (time % 4 == 0) + rng.integers(0, 8, shape.slots)
@@ -359,6 +384,7 @@ def _summary(shape: Shape, tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "collected_bits": int(tables["collection"]["users_bits"].sum()),
         "decisions": {"proposed": 2 * len(code), "approved": int((code == 0).sum()), "refused": int((code == 2).sum()),
                       "rolled_back": undone},
+        "upkeep": _upkeep(shape), "pace": {"late_slots": 0, "slowest_slot_s": 0.004},
         "wall_s": 14.2, "user_slots_per_s": 1268.0, "compile_s": 6.4,
         "stages": {"report": 1.9, "assimilate": 0.8, "emulate": 0.5, "abstract": 0.3, "propose": 1.2, "validate": 2.4,
                    "enforce": 0.2, "save": 0.4},

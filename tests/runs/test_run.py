@@ -18,7 +18,7 @@ from twinloop.errors import OutputError, ScenarioError
 from twinloop.scenario.models import Event
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
-TIMED = {"wall_s", "compile_s", "user_slots_per_s"}
+TIMED = {"wall_s", "compile_s", "user_slots_per_s", "pace"}
 PROMISED = {
     *("scenario", "seed", "slots", "users", "mean_rate_bps", "satisfaction", "rebuffer_ratio", "mean_quality"),
     *(
@@ -47,6 +47,8 @@ COLUMNS = {
     "requests": "slot slice attribute period_s bits alarm error importance shift",
     "decisions": "slot scale proposals winner code reason objective_proposed objective_standing "
     "reservation_value reservation_bound effect",
+    "views": "slot video_class second factor twins truth",
+    "looks": "slot version twins model first_model truth",
 }
 
 

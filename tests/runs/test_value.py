@@ -7,8 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from twinloop.loop import slot
-from twinloop.runs.unaided import begin_unaided, served, unaided_slot
-from twinloop.runs.value import ByWindow, Worth
+from twinloop.runs.worth import ByWindow, Worth, begin_unaided, served, unaided_slot
 from twinloop.scenario import build_loop
 
 WORTH = Worth(fidelity=1.0, gain=2.0, cost=3.0, budget=0.1)

@@ -2,6 +2,6 @@
 
 from twinloop.abstraction.abstract import Abstractor
 from twinloop.abstraction.features import Features
-from twinloop.abstraction.swipes import swipe_hazard, watching_probability
+from twinloop.abstraction.swipes import watching_probability
 
-__all__ = ["Abstractor", "Features", "swipe_hazard", "watching_probability"]
+__all__ = ["Abstractor", "Features", "watching_probability"]

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from twinloop.abstraction.features import Features
-from twinloop.abstraction.swipes import swipe_hazard, watching_probability
+from twinloop.abstraction.swipes import watching_probability
 from twinloop.emulation import Forecast
 from twinloop.entities import SLICE_ATTRIBUTES, USER_ATTRIBUTES, column
 from twinloop.simulator import Outcome, Params, spectral_efficiency
 from twinloop.slicing import SliceTable
-from twinloop.twins import Twins
+from twinloop.twins import Twins, swipe_hazard, viewer_factor
 
 _FALL_BACK_SHARE = 0.05
 _LOWEST_EFFICIENCY = 0.05
@@ -107,7 +107,8 @@ class Abstractor(eqx.Module):
         need = slices.target_bps[row] * (1.0 + self.demand_margin)
         buffer = jnp.clip(of("buffer_s"), 0.0, params.player.buffer_cap_s)
         video_class = jnp.clip(jnp.round(of("video_class")), 0, twins.swipes.left.shape[0] - 1).astype(jnp.int32)
-        watched = watching_probability(swipe_hazard(twins.swipes), video_class, of("watch_s"), self.horizon)
+        hazard, factor = swipe_hazard(twins.swipes), viewer_factor(twins.swipes)
+        watched = watching_probability(hazard, video_class, of("watch_s"), factor, self.horizon)
         room_s = _useful_seconds(watched, buffer, params.player.buffer_cap_s + params.slot_s)
         share = self._transcode_share(twins, slices, of("version"), of("transcode_share"))
         efficiency = spectral_efficiency(params.radio, of("sinr_db"))

@@ -201,6 +201,15 @@ def _lines(console: Console, what: str) -> Callable[[int, int], None]:
     return advance
 
 
+def _kept(told: dict[str, Any] | None) -> list[tuple[str, str, str]]:
+    """The row on the upkeep of the twins' model of viewers; none where it was off."""
+    if told is None:
+        return []
+    kinds = [event["kind"] for event in told["events"]]
+    done = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("promoted", "refused", "rolled back"))
+    return [("drifts found", str(kinds.count("drift")), f"new versions of the model of viewers: {done}")]
+
+
 def _table(summary: dict[str, Any]) -> Table:
     table = Table(box=None, show_header=False)
     decisions = summary["decisions"]
@@ -218,6 +227,7 @@ def _table(summary: dict[str, Any]) -> Table:
             f"{decisions['proposed']}",
             f"{decisions['approved']} approved, {decisions['refused']} refused, {decisions['rolled_back']} rolled back",
         ),
+        *_kept(summary.get("upkeep")),
         (
             "speed",
             f"{summary['user_slots_per_s']:,.0f}",

@@ -1,6 +1,8 @@
-"""`twinloop train`: models from recorded data, as files that `twinloop run` and the evaluations load."""
+"""`twinloop train`: models from recorded data or a simulated scenario, as files that `twinloop run` and others load."""
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,13 +10,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from twinloop.cli.run import existing, seconds
 from twinloop.cli.train_generator import generator
 from twinloop.errors import DataError
 
 if TYPE_CHECKING:
     import twinloop.training
 
-app = typer.Typer(help="Train models on recorded data and save them.", no_args_is_help=True)
+app = typer.Typer(help="Train models on recorded or simulated data and save them.", no_args_is_help=True)
 
 DataSetName = Annotated[str, typer.Option("--dataset", help="A data set with sequences, or csv.", metavar="NAME")]
 DataFolder = Annotated[
@@ -32,11 +35,12 @@ OwnCovariates = Annotated[list[str] | None, typer.Option("--covariate", help="Co
 Seed = Annotated[int, typer.Option("--seed", help="Seed of training.", min=0)]
 
 _MOST_AHEAD = 1000
+_SHORTEST_S, _LONGEST_S = 120.0, 7200.0
 
 
 @app.callback()
 def train() -> None:
-    """Train models on recorded data and save them."""
+    """Train models on recorded or simulated data and save them."""
 
 
 app.command()(generator)
@@ -44,18 +48,47 @@ app.command()(generator)
 
 @app.command()
 def emulator(
-    dataset: DataSetName,
     out: Annotated[Path, typer.Option("--out", help="File for the weights.", metavar="MODEL.safetensors")],
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="A data set with sequences, or csv.", metavar="NAME")
+    ] = None,
+    scenario: Annotated[
+        str | None,
+        typer.Option("--scenario", help="Or a shipped scenario or YAML file: all levels of its users' twins."),
+    ] = None,
+    attributes: Annotated[
+        str | None,
+        typer.Option("--attributes", help="With --scenario: some of the levels, parted by commas.", metavar="A,..."),
+    ] = None,
+    duration: Annotated[
+        str | None, typer.Option("--duration", help="With --scenario: how long to simulate; 20min by default.")
+    ] = None,
     data: DataFolder = None,
     model: Models = None,
-    horizons: Horizons = "1,5,10",
+    horizons: Annotated[
+        str | None, typer.Option("--horizons", help="Steps ahead, parted by commas; 1,5,10 by default.")
+    ] = None,
     file: OwnFiles = None,
     time: TimeColumn = None,
     value: ValueColumn = None,
     covariate: OwnCovariates = None,
     seed: Seed = 0,
 ) -> None:
-    """Train the default emulator on every file of a data set; a card in JSON is written beside the weights."""
+    """Train emulators on every file of a data set, or on what the twins of a scenario simulate by themselves.
+
+    A card in JSON is written beside the weights. `twinloop run --emulator` lets them join the other emulators.
+    """
+    if scenario is not None:
+        _say_nothing(
+            "--scenario",
+            {"--dataset": dataset, "--file": file, "--time": time, "--value": value, "--covariate": covariate}
+            | {"--horizons": horizons},
+        )
+        _emulators_of_twins(scenario, attributes, duration, checked_output(out), data, model, seed)
+        return
+    _say_nothing("--dataset", {"--attributes": attributes, "--duration": duration})
+    if dataset is None:
+        raise DataError("train emulator", "nothing to train on", "--dataset NAME or --scenario SCENARIO")
     from twinloop.training import train_and_save
 
     console = Console()
@@ -63,7 +96,7 @@ def emulator(
     trained = train_and_save(
         source,
         checked_output(out),
-        horizons=steps_ahead(horizons),
+        horizons=steps_ahead(horizons or "1,5,10"),
         settings=settings_from(model),
         seed=seed,
         command=" ".join(["twinloop", *sys.argv[1:]]),
@@ -73,6 +106,46 @@ def emulator(
         told = ", ".join(f"{name.replace('_', ' ')} {figure:.3f}" for name, figure in figures.items())
         console.print(f"{horizon} steps ahead, on files its members had not seen: {told}")
     console.print(f"wrote {escape(str(out))} and {escape(str(out.with_suffix('.json')))}", soft_wrap=True)
+
+
+def _emulators_of_twins(
+    scenario: str,
+    attributes: str | None,
+    duration: str | None,
+    out: Path,
+    data: Path | None,
+    models: list[str] | None,
+    seed: int,
+) -> None:
+    from twinloop.scenario import load
+    from twinloop.training import checked_attributes, train_and_save_twins
+
+    lasting = seconds(duration or "20min") or 0.0
+    if not _SHORTEST_S <= lasting <= _LONGEST_S:
+        raise DataError("--duration", f"{duration!r}", "2min to 2h, of which each of two worlds lasts half")
+    names = None if attributes is None else [name.strip() for name in attributes.split(",") if name.strip()]
+    checked_attributes(names)
+    console = Console()
+    made = train_and_save_twins(
+        load(scenario),
+        out,
+        attributes=names,
+        duration_s=lasting,
+        seed=seed,
+        settings=twin_settings_from(models),
+        data=existing(data),
+        command=" ".join(["twinloop", *sys.argv[1:]]),
+        progress=lambda line: console.print(f"[dim]{escape(line)}[/dim]", soft_wrap=True),
+    )
+    console.print(f"{len(made.attributes)} attributes, scored on users that training had not seen")
+    console.print(f"wrote {escape(str(out))} and {escape(str(out.with_suffix('.json')))}", soft_wrap=True)
+
+
+def _say_nothing(beside: str, given: Mapping[str, object]) -> None:
+    """Raises DataError where one of the options `given` is set."""
+    for option, value in given.items():
+        if value:
+            raise DataError(option, f"it says nothing beside {beside}", "one or the other")
 
 
 @app.command()
@@ -149,6 +222,13 @@ def settings_from(models: list[str] | None) -> "twinloop.training.EmulatorSettin
         if model not in NETWORK_KINDS:
             raise DataError("--model", f"{model!r}", f"one of {', '.join(NETWORK_KINDS)}")
     return EmulatorSettings(kinds=tuple(kind for kind in NETWORK_KINDS if kind in models))
+
+
+def twin_settings_from(models: list[str] | None) -> "twinloop.training.EmulatorSettings":
+    """Settings for twins, with these kinds of networks if any. Raises DataError for an unknown one."""
+    from twinloop.training import TWIN_SETTINGS
+
+    return TWIN_SETTINGS if not models else replace(TWIN_SETTINGS, kinds=settings_from(models).kinds)
 
 
 def checked_output(out: Path) -> Path:

@@ -3,6 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from twinloop.emulation.behaviour.leaving import (
+    EndedViews,
+    LeavingModel,
+    leaving_model,
+    leaving_surprise,
+    swipe_signals,
+)
 from twinloop.emulation.behaviour.life import STATES, Assumptions, Lived, default_assumptions, live
 from twinloop.emulation.behaviour.machine import (
     LENGTH_EDGES_S,
@@ -40,10 +47,10 @@ from twinloop.emulation.behaviour.policy import (
 from twinloop.emulation.combined import Combined
 from twinloop.emulation.environments import Environments, Prospect, foresee
 from twinloop.emulation.ewma import Ewma
-from twinloop.emulation.forecast import Z90, AbstractEmulator, Forecast, KindForecast
+from twinloop.emulation.forecast import Z90, AbstractEmulator, Forecast, KindForecast, news
 from twinloop.emulation.kalman import Kalman, kalman
 from twinloop.emulation.last_value import LastValue
-from twinloop.emulation.learned import Learned, learned
+from twinloop.emulation.learned import AGE, CELL_CHANGE, Learned, learned, user_covariates
 from twinloop.emulation.rollout import Respond, Served, TwinModel, rollout, sample_states, twin_model
 from twinloop.emulation.silence import within_alarms
 
@@ -55,6 +62,8 @@ EMULATORS: Mapping[str, Callable[[float], AbstractEmulator[Any]]] = {
 }
 
 __all__ = [
+    "AGE",
+    "CELL_CHANGE",
     "EMULATORS",
     "GIVENS",
     "LENGTH_EDGES_S",
@@ -70,6 +79,7 @@ __all__ = [
     "AbstractEmulator",
     "Assumptions",
     "Combined",
+    "EndedViews",
     "Environments",
     "Ewma",
     "Forecast",
@@ -80,6 +90,7 @@ __all__ = [
     "KindForecast",
     "LastValue",
     "Learned",
+    "LeavingModel",
     "Lived",
     "Machine",
     "Prospect",
@@ -94,10 +105,13 @@ __all__ = [
     "kalman",
     "learned",
     "leave_probability",
+    "leaving_model",
+    "leaving_surprise",
     "length_class",
     "liking_class",
     "live",
     "log_chances",
+    "news",
     "no_history",
     "outcome_class",
     "own_factor",
@@ -107,7 +121,9 @@ __all__ = [
     "see",
     "step_edges_s",
     "step_middle_s",
+    "swipe_signals",
     "twin_model",
+    "user_covariates",
     "watch_through",
     "watching_forecast",
     "within_alarms",

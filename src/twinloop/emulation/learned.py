@@ -1,26 +1,34 @@
-"""A trained emulator of one attribute of users, as `twinloop train emulator` leaves it, among the twins."""
+"""Trained emulators of attributes of users, as `twinloop train emulator` leaves them, among the twins."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from twinloop.emulation.forecast import Z90, AbstractEmulator, KindForecast, news
+from twinloop.emulation.forecast import Z90, AbstractEmulator, KindForecast, news, rounding_std
 from twinloop.entities import USER_ATTRIBUTES, column
 from twinloop.errors import ModelError
 from twinloop.learning import Arrival, Emulator, EmulatorState, load_emulator, read_card
 from twinloop.twins import Current, Kind
 
 CELL_CHANGE = "cell_change"
-_MOVED, _UNKNOWN = -1, -2
+AGE = " age"
+"""Ends the name of a covariate that is not the value of an attribute but log(1 + slots since it was measured)."""
+_COLUMNS: Mapping[str, int] = {attribute.name: at for at, attribute in enumerate(USER_ATTRIBUTES)}
+_LOW, _HIGH = (np.array([getattr(each, end) for each in USER_ATTRIBUTES], np.float32) for end in ("low", "high"))
 _SERVING = column(USER_ATTRIBUTES, "serving_cell")
 
 
 class LearnedState(eqx.Module):
-    """What the base and the trained emulator remember, which reports they had, and the cell that a user was in."""
+    """What the base and the trained emulators remember, which reports they had, and the cell that a user was in.
+
+    Arrays of `trained` are led by an axis that counts the trained attributes.
+    """
 
     base: PyTree
     trained: EmulatorState | None
@@ -29,21 +37,25 @@ class LearnedState(eqx.Module):
 
 
 class Learned(AbstractEmulator[LearnedState]):
-    """Emulates attribute `attribute` of users by a trained emulator, one step of it a slot, and all else by `base`.
+    """Emulates the users' `attributes` by trained emulators, one step of them a slot, and all else by `base`.
 
-    A slot without a report is a step in which nothing was measured. `covariates` are columns of other attributes,
-    `_MOVED` for a change of the serving cell, `_UNKNOWN` for what no twin knows: NaN, which networks take as the mean.
+    `trained` is one emulator for each attribute, of one structure, all arrays led by an axis that counts them; it
+    computes in units of `scale`. What they expect is the median of their forecast: half-way between where a quantity
+    stays and where it may jump, the mean is a value that it never has. A slot without a report is a step in which
+    nothing was measured. `covariates` are names of attributes, ages of attributes (`AGE`) and `CELL_CHANGE`; what no
+    twin knows is NaN, which networks take as the mean.
     """
 
     base: AbstractEmulator[Any]
     trained: Emulator
-    attribute: int = eqx.field(static=True)
-    covariates: tuple[int, ...] = eqx.field(static=True)
+    scale: Float[Array, " trained"]
+    attributes: tuple[int, ...] = eqx.field(static=True)
+    covariates: tuple[str, ...] = eqx.field(static=True)
 
     def start(self, kind: Kind, current: Current) -> LearnedState:
         """Nothing reported."""
         entities = current.value.shape[0]
-        own = self.trained.start(entities) if kind == "users" else None
+        own = eqx.filter_vmap(lambda one: one.start(entities))(self.trained) if kind == "users" else None
         base = self.base.start(kind, current)
         return LearnedState(base, own, jnp.full_like(current.slot, -1), jnp.full(entities, -1.0, jnp.float32))
 
@@ -55,50 +67,97 @@ class Learned(AbstractEmulator[LearnedState]):
         if state.trained is None:
             return LearnedState(base, None, current.slot, state.cell), forecast
         first, further = news(state.slot, current)
-        at = self.attribute
-        before = _forgotten(state.trained, self.trained.start(current.value.shape[0]), first[:, at])
-        came = Arrival(current.value[:, at], first[:, at] | further[:, at], self._covariates(state, current))
-        trained, ahead = self.trained.step(before, came)
-        now = self.trained.horizons.index(1)
-        low, high = ahead.interval
-        known = current.slot[:, at] >= 0
-        emulated = jnp.where(known, ahead.mean[:, now], forecast.emulated[:, at])
-        std = jnp.where(known, (high - low)[:, now] / (2 * Z90), forecast.std[:, at])
-        after = LearnedState(base, trained, current.slot, current.value[:, _SERVING])
-        return after, KindForecast(forecast.emulated.at[:, at].set(emulated), forecast.std.at[:, at].set(std))
+        at = np.array(self.attributes)
+        beside = user_covariates(self.covariates, current, state.cell, slot)
 
-    def _covariates(self, state: LearnedState, current: Current) -> Float[Array, "entities covariates"]:
-        unknown = jnp.full(current.value.shape[0], jnp.nan)
-        moved = jnp.where(state.cell >= 0, current.value[:, _SERVING] != state.cell, False).astype(jnp.float32)
-        derived = {_MOVED: moved, _UNKNOWN: unknown}
-        columns = [
-            derived[at] if at < 0 else jnp.where(current.slot[:, at] >= 0, current.value[:, at], unknown)
-            for at in self.covariates
-        ]
-        return jnp.stack(columns, axis=1) if columns else jnp.zeros((unknown.shape[0], 0))
+        def one(
+            model: Emulator, before: EmulatorState, value: Array, anew: Array, came: Array
+        ) -> tuple[EmulatorState, Array, Array]:
+            before = _forgotten(before, model.start(value.shape[0]), anew)
+            after, ahead = model.step(before, Arrival(value, came, beside))
+            now = model.horizons.index(1)
+            low, high = ahead.interval
+            return after, ahead.median[:, now], (high - low)[:, now] / (2 * Z90)
+
+        arrived = (current.value[:, at].T / self.scale[:, None], first[:, at].T, (first | further)[:, at].T)
+        trained, median, std = eqx.filter_vmap(one)(self.trained, state.trained, *arrived)
+        known = current.slot[:, at] >= 0
+        low, high = _LOW[None, at], _HIGH[None, at]
+        emulated = jnp.clip((median * self.scale[:, None]).T, low, high)
+        wide = jnp.maximum((std * self.scale[:, None]).T, rounding_std("users")[None, at])
+        after = LearnedState(base, trained, current.slot, current.value[:, _SERVING])
+        return after, KindForecast(
+            forecast.emulated.at[:, at].set(jnp.where(known, emulated, forecast.emulated[:, at])),
+            forecast.std.at[:, at].set(jnp.where(known, wide, forecast.std[:, at])),
+        )
+
+
+def user_covariates(
+    names: tuple[str, ...], current: Current, cell: Float[Array, " entities"], slot: Int[Array, ""]
+) -> Float[Array, "entities covariates"]:
+    """The columns `names` of what user twins know in `slot`; `cell` served them a slot ago (-1: not known)."""
+    unknown = jnp.full(current.value.shape[0], jnp.nan)
+
+    def of(name: str) -> Array:
+        if name == CELL_CHANGE:
+            return jnp.where(cell >= 0, current.value[:, _SERVING] != cell, False).astype(jnp.float32)
+        at = _COLUMNS.get(name.removesuffix(AGE))
+        if at is None:
+            return unknown
+        aged = jnp.log1p(jnp.maximum(slot - current.slot[:, at], 0).astype(jnp.float32))
+        return jnp.where(current.slot[:, at] >= 0, aged if name.endswith(AGE) else current.value[:, at], unknown)
+
+    return jnp.stack([of(name) for name in names], axis=1) if names else jnp.zeros((unknown.shape[0], 0))
 
 
 def learned(path: Path, base: AbstractEmulator[Any], slot_s: float) -> Learned:
-    """The trained emulator in `path` among twins whose slots last `slot_s` seconds; `base` does what it does not.
+    """The trained emulators in `path` among twins whose slots last `slot_s` seconds; `base` does what they do not.
 
-    Raises ModelError where the file is missing, damaged or of another kind, and where it was trained on an attribute
-    that users' twins do not have, in other steps, or not for the next step.
+    `path` is a model of one attribute or of several, or a folder of such models.
+
+    Raises ModelError where a file is missing, damaged or of another kind, where it was trained on an attribute that
+    users' twins do not have, in other steps, or not for the next step, and where two files are of one attribute.
     """
+    if not path.is_dir():
+        return _loaded(path, base, slot_s)
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
+        raise ModelError(path, "no model in this folder", "files ending in .safetensors with their cards")
+    trained_by: dict[int, Path] = {}
+    chain = base
+    for file in files:
+        chain = _loaded(file, chain, slot_s)
+        for at in chain.attributes:
+            if at in trained_by:
+                again = f"{USER_ATTRIBUTES[at].name!r} is trained here and in {trained_by[at].name}"
+                raise ModelError(file, again, "each attribute once; take one of the files away")
+            trained_by[at] = file
+    assert isinstance(chain, Learned)
+    return chain
+
+
+def _loaded(path: Path, base: AbstractEmulator[Any], slot_s: float) -> Learned:
     card, trained = read_card(path), load_emulator(path)
+    several = isinstance(card.get("attributes"), list)
+    names = [str(name) for name in card["attributes"]] if several else [str(card.get("attribute"))]
     levels = {attribute.name: at for at, attribute in enumerate(USER_ATTRIBUTES) if attribute.kind == "level"}
-    name = str(card.get("attribute"))
-    if name not in levels:
-        raise ModelError(path, f"trained on {name!r}", f"an attribute of user twins: {', '.join(levels)}")
+    for name in names:
+        if name not in levels:
+            raise ModelError(path, f"trained on {name!r}", f"an attribute of user twins: {', '.join(levels)}")
     if float(card.get("step_s", 0.0)) != slot_s:
         raise ModelError(
             path, f"trained in steps of {card.get('step_s')} s", f"steps of {slot_s:g} s, the twins' slots"
         )
     if 1 not in trained.horizons:
         raise ModelError(path, f"trained for horizons {', '.join(map(str, trained.horizons))}", "horizon 1 among them")
-    everything = {attribute.name: at for at, attribute in enumerate(USER_ATTRIBUTES)}
-    names: list[str] = list(card.get("covariates", []))
-    covariates = tuple(_MOVED if each == CELL_CHANGE else everything.get(each, _UNKNOWN) for each in names)
-    return Learned(base, trained, levels[name], covariates)
+    scale = np.asarray(card.get("scales", [1.0] * len(names)), np.float32)
+    led = trained if several else jax.tree.map(lambda leaf: leaf[None], trained.only((1,)))
+    if led.linear.ndim != 3 or not led.linear.shape[0] == len(names) == len(scale) or not (scale > 0).all():
+        raise ModelError(
+            path.with_suffix(".json"), "attributes, scales and weights do not agree", "the card of training"
+        )
+    covariates = tuple(str(name) for name in card.get("covariates", []))
+    return Learned(base, led, jnp.asarray(scale), tuple(levels[name] for name in names), covariates)
 
 
 def _forgotten(state: EmulatorState, blank: EmulatorState, who: Bool[Array, " entities"]) -> EmulatorState:

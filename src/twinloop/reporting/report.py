@@ -9,6 +9,7 @@ from typing import Any
 from twinloop.reporting import sections
 from twinloop.reporting.page import Tile, writable
 from twinloop.reporting.run import Run, open_run
+from twinloop.reporting.upkeep import upkeep_section
 from twinloop.reporting.wording import METRICS, clock, count, duration, plain, share, shown, si
 
 _PRIMARY = ("satisfaction", "mean_rate_bps", "rebuffer_ratio", "fidelity")
@@ -29,6 +30,7 @@ _CHAPTERS = (
     sections.slice_section,
     sections.twin_section,
     sections.collection_section,
+    upkeep_section,
     sections.value_section,
     sections.decision_section,
     sections.infrastructure_section,

@@ -26,6 +26,7 @@ TABLES = (
     "collection",
     "requests",
     "decisions",
+    "looks",
     "value",
     "retention",
 )

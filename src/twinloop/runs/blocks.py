@@ -19,12 +19,15 @@ from twinloop.emulation import Z90
 from twinloop.entities import USER_ATTRIBUTES
 from twinloop.loop import Loop, LoopState, slot, window
 from twinloop.network import SimulatedNetwork, realised_flows, realised_load_hz, user_truth
-from twinloop.runs.unaided import Unaided, served, unaided_slot
+from twinloop.runs.worth import Unaided, served, unaided_slot
 from twinloop.simulator import Outcome
 from twinloop.twins import quantum, spread
 from twinloop.validation import Verdict
 
 BLOCK_SLOTS = 60
+MOST_PROGRAMS = 3
+"""Programs kept for runs to come; each takes thousands of memory maps, of which Linux gives a process 65,530."""
+_PROGRAMS: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
 _WINDOW_SALT = 1 << 30
 _IS_LABEL = np.array([attribute.kind == "label" for attribute in USER_ATTRIBUTES])
 Values = dict[str, np.ndarray]
@@ -92,8 +95,9 @@ def live_block(
         k = jax.random.fold_in(key, number)
         after, plant, trace = slot(k, loop, before.state)
         truth = dict(vars(plant.outcome))
-        flat = {name: value for name, value in vars(trace).items() if name not in ("in_effect", "asked")}
+        flat = {name: value for name, value in vars(trace).items() if name not in ("in_effect", "asked", "views")}
         flat |= vars(trace.in_effect) | {f"asked_{name}": value for name, value in vars(trace.asked).items()}
+        flat |= {f"view_{name}": value for name, value in vars(trace.views).items()}
         unaided, compared = _unaided(k, loop, before.unaided)
         scores = _scores(loop, plant.outcome) | _held_to_truth(before.state, after, plant.outcome)
         return World(after, unaided), (truth, flat | scores | compared)
@@ -174,8 +178,24 @@ def verdict_values(verdict: Verdict) -> dict[str, Any]:
 def compile_loop(
     loop: Loop[SimulatedNetwork], world: World, key: Key[Array, "..."], slots: int, *, seeds: bool = False
 ) -> Compiled:
-    """Both programs, ahead of time. With `seeds` the loop, its world and the key carry a leading axis of seeds."""
+    """Both programs, ahead of time. With `seeds` the loop, its world and the key carry a leading axis of seeds.
+
+    The last few are kept, so that runs of like scenarios in one process share them.
+    """
     begun = time.perf_counter()
+    leaves, structure = jax.tree.flatten((loop, world, key))
+    shapes = tuple((leaf.shape, str(leaf.dtype)) if eqx.is_array(leaf) else leaf for leaf in leaves)
+    name = (shapes, structure, slots, seeds)
+    programs = _PROGRAMS.pop(name, None) or _programs(loop, world, key, slots, seeds=seeds)
+    _PROGRAMS[name] = programs
+    while len(_PROGRAMS) > MOST_PROGRAMS:
+        del _PROGRAMS[next(iter(_PROGRAMS))]
+    return Compiled(*programs, time.perf_counter() - begun)
+
+
+def _programs(
+    loop: Loop[SimulatedNetwork], world: World, key: Key[Array, "..."], slots: int, *, seeds: bool
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     first = jnp.zeros((), jnp.int32)
 
     def block(k: PRNGKeyArray, lp: Loop[SimulatedNetwork], now: World, number: Int[Array, ""]) -> Any:
@@ -190,7 +210,7 @@ def compile_loop(
     lowered: list[Any] = [eqx.filter_jit(f) for f in programs]
     given = (world, world.state)
     compiled = [f.lower(key, loop, now, first).compile() for f, now in zip(lowered, given, strict=True)]
-    return Compiled(compiled[0], compiled[1], time.perf_counter() - begun)
+    return compiled[0], compiled[1]
 
 
 def emulation_multiply_adds(loop: Loop[SimulatedNetwork], state: LoopState) -> float:

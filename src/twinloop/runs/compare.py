@@ -152,7 +152,7 @@ def _live(
     compiled = programs[plan.policy]
     totals = [Totals() for _ in seeds]
     for first in range(0, slots, length):
-        if plan.events:
+        if plan.events or plan.drifts:
             singles = [apply_events(plan, world[0], 0, first + length) for world in worlds]
             loop = _stacked(singles)
         if window_due(first, window_slots, event_slots(plan)):

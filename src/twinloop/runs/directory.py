@@ -13,7 +13,19 @@ import pyarrow.parquet as pq
 
 from twinloop.errors import OutputError
 
-TABLES = ("users", "cells", "servers", "slices", "twins", "forecasts", "collection", "requests", "decisions")
+TABLES = (
+    "users",
+    "cells",
+    "servers",
+    "slices",
+    "twins",
+    "forecasts",
+    "collection",
+    "requests",
+    "decisions",
+    "views",
+    "looks",
+)
 PARTS, CHECKPOINT, PROGRESS, LOCK, SUMMARY = "parts", "state.eqx", "progress.json", "run.lock", "summary.json"
 SCENARIO, COMMAND = "scenario.yaml", "command.json"
 
@@ -130,6 +142,11 @@ def drop_parts_from(directory: Path, number: int) -> None:
     for part in (directory / PARTS).glob("*/*.parquet"):
         if int(part.stem) >= number:
             part.unlink()
+
+
+def read_parts(directory: Path, table: str) -> list[pa.Table]:
+    """The parts of a table in the order of their blocks."""
+    return [pq.read_table(part) for part in sorted((directory / PARTS / table).glob("*.parquet"))]
 
 
 def merge_parts(directory: Path) -> None:

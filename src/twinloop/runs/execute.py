@@ -33,17 +33,18 @@ from twinloop.runs.blocks import (
     use_persistent_cache,
     window_due,
 )
-from twinloop.runs.recording import Block, Totals, tables, window_row
+from twinloop.runs.recording import Block, Pace, Totals, tables, window_row
 from twinloop.runs.resources import check
 from twinloop.runs.retention import retention_table
 from twinloop.runs.summary import summarise
-from twinloop.runs.unaided import begin_unaided
-from twinloop.runs.value import ByWindow, Worth, value_summary, value_table
+from twinloop.runs.upkeep import ViewingUpkeep, ended_views
+from twinloop.runs.worth import ByWindow, Worth, begin_unaided, value_summary, value_table
 from twinloop.scenario import Scenario, apply_events, build_loop, dump, event_slots, hazard_class_names
 from twinloop.twins import Twins
 
 Progress = Callable[[int, int], None]
 _CHECKPOINT_EVERY_S = 10.0
+_UPKEEP_SALT = 11
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,11 @@ class _Live:
         self.windows = ByWindow()
         self.key = run_key(scenario.seed)
         self.wall_s = 0.0
+        self.pace = Pace()
+        part = scenario.twin.upkeep
+        after = jax.random.fold_in(self.key, _UPKEEP_SALT)
+        self.upkeep = ViewingUpkeep(part, state.twin.swipes, after, loop.slot_s) if part.enabled else None
+        self.looks: list[pa.Table] = []
         self.keeps = True
         self.kept: list[dict[str, np.ndarray]] = []
 
@@ -169,12 +175,17 @@ class _Live:
         self.next_slot, self.wall_s = int(saved["next_slot"]), float(saved["wall_s"])
         self.totals = Totals(saved["sums"], saved["user_satisfaction"], saved["user_slots"])
         self.windows = ByWindow(saved["windows"])
+        self.pace = Pace(**saved["pace"])
         self.loop = apply_events(self.scenario, self.loop, before_slot=self.next_slot)
         files.drop_parts_from(target, self.next_slot // self.block_slots)
+        if self.upkeep is not None:
+            self.looks = [self.upkeep.observe(part) for part in files.read_parts(target, "views")]
 
     def go_on(self, target: Path | None, progress: Progress | None) -> RunResult:
         """Lives the remaining blocks, or as many as Ctrl-C leaves."""
         compiled = compile_loop(self.loop, self.world, self.key, self.block_slots)
+        if self.upkeep is not None:
+            self.upkeep.prepare()
         begun, saved = time.perf_counter(), time.perf_counter()
         before_s = self.wall_s
         with _interruption() as interrupted:
@@ -186,6 +197,8 @@ class _Live:
                 if target is not None and time.perf_counter() - saved > _CHECKPOINT_EVERY_S:
                     self._checkpoint(target)
                     saved = time.perf_counter()
+        if self.upkeep is not None:
+            self.upkeep.close()
         return self._finish(target, compiled.compile_s)
 
     def _one_block(self, compiled: Compiled, target: Path | None) -> None:
@@ -200,12 +213,16 @@ class _Live:
             self.totals.count("window_approved", float(verdict["winner"] >= 0))
         self.world, (truth, trace) = compiled.block(self.key, self.loop, self.world, first)
         block = self._block(jax.device_get(truth), jax.device_get(trace))
+        if self.upkeep is not None:
+            self._keep_up(self.upkeep, block, target)
         self.totals.add(block)
+        lasted_s = time.perf_counter() - begun
+        self.pace.add(lasted_s, self.block_slots, self.loop.slot_s)
         self.windows.add(
             block,
             self.next_slot // self.window_slots,
             inference_cycles_per_user=self.scenario.twin.inference_cycles_per_user,
-            wall_s=time.perf_counter() - begun,
+            wall_s=lasted_s,
         )
         if self.keeps:
             self.kept.append({**block.truth, **block.trace})
@@ -226,6 +243,19 @@ class _Live:
             policy=self.scenario.policy.allocation,
         )
 
+    def _keep_up(self, upkeep: ViewingUpkeep, block: Block, target: Path | None) -> None:
+        plant, part = self.world.state.plant, self.scenario.twin.upkeep
+        seconds = self.world.state.twin.swipes.prior.shape[1]
+        truth = self.loop.network.params.viewers.hazard[:, :seconds]
+        views = ended_views(block, part.look_views, truth, plant.environment.leave_factor)
+        looks = upkeep.observe(views)
+        counts = upkeep.served(self.world.state.twin.swipes)
+        self.world = eqx.tree_at(lambda world: world.state.twin.swipes, self.world, counts)
+        self.looks.append(looks)
+        if target is not None:
+            files.write_part(target, "views", self.next_slot // self.block_slots, views)
+            files.write_part(target, "looks", self.next_slot // self.block_slots, looks)
+
     def _save(self, target: Path, block: Block, verdict: dict[str, np.ndarray] | None) -> None:
         number = self.next_slot // self.block_slots
         for table, rows in tables(block).items():
@@ -243,6 +273,7 @@ class _Live:
             "user_satisfaction": self.totals.user_satisfaction,
             "user_slots": self.totals.user_slots,
             "windows": self.windows.sums,
+            "pace": vars(self.pace),
         }
         scratch = target / (files.CHECKPOINT + ".new")
         with scratch.open("wb") as file:
@@ -268,7 +299,10 @@ class _Live:
             "wall_s": self.wall_s,
             "compile_s": compile_s,
             "user_slots_per_s": self.totals.sums.get("user_slots", 0.0) / max(self.wall_s, 1e-9),
+            "pace": vars(self.pace),
         }
+        if self.upkeep is not None and self.looks:
+            summary["upkeep"] = self.upkeep.told(self.scenario.drifts, pa.concat_tables(self.looks))
         rows = self.windows.rows(self._worth(), emulation_multiply_adds(self.loop, self.world.state))
         summary["twin_value"] = value_summary(rows)
         if target is not None:
@@ -284,6 +318,8 @@ class _Live:
             self._checkpoint(target)
         files.merge_parts(target)
         pq.write_table(value, target / "value.parquet")
+        if self.upkeep is not None:
+            self.upkeep.save(target / "models", {"scenario": self.scenario.name, "seed": self.scenario.seed})
         if (target / "users.parquet").exists():
             names = hazard_class_names(self.scenario, self.data)
             rows = retention_table(self.loop.network.params, names, target / "users.parquet")

@@ -311,6 +311,21 @@ class Totals:
         self.sums[name] = self.sums.get(name, 0.0) + amount
 
 
+@dataclass
+class Pace:
+    """Whether slots were lived as fast as they pass: `late_slots` are those of blocks that took longer than they last,
+    `slowest_slot_s` the time of a slot in the slowest block, upkeep and all.
+    """
+
+    late_slots: int = 0
+    slowest_slot_s: float = 0.0
+
+    def add(self, lasted_s: float, slots: int, slot_s: float) -> None:
+        """Adds one block that took `lasted_s`."""
+        self.slowest_slot_s = max(self.slowest_slot_s, lasted_s / slots)
+        self.late_slots += slots if lasted_s > slots * slot_s else 0
+
+
 def block_sums(block: Block) -> dict[str, float]:
     """The sums that a block adds to a run's totals, in float64."""
     truth, trace = block.truth, block.trace

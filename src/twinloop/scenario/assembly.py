@@ -15,6 +15,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from twinloop.abstraction import Abstractor
 from twinloop.collection import control
+from twinloop.datasets import shipped_figures
 from twinloop.decision import (
     ALLOCATIONS,
     RESERVATIONS,
@@ -27,12 +28,11 @@ from twinloop.decision import (
 from twinloop.emulation import EMULATORS, AbstractEmulator, Combined, Forecast, TwinModel, learned, twin_model
 from twinloop.enforcement import nothing_pending
 from twinloop.entities import CELL_ATTRIBUTES, SERVER_ATTRIBUTES, USER_ATTRIBUTES, Action, Attribute
-from twinloop.errors import ScenarioError
 from twinloop.loop import Loop, LoopState
 from twinloop.network import Channel, Plant, SimulatedNetwork
 from twinloop.scenario.collecting import build_collector, sensor_noise
+from twinloop.scenario.models import SLOT_S, Mismatch, Policy, Scenario, Twin
 from twinloop.scenario.models import Judge as JudgePart
-from twinloop.scenario.models import Mismatch, Policy, Scenario, Twin
 from twinloop.scenario.people import (
     Watching,
     build_player,
@@ -45,11 +45,10 @@ from twinloop.scenario.people import (
 )
 from twinloop.scenario.physics import build_mobility, build_radio, build_topology
 from twinloop.simulator import Edge, Mobility, Params
-from twinloop.slicing import SliceSpec, SliceTable, adjust_slice, create_slice, end_slice, table_from_specs
+from twinloop.slicing import SliceSpec, SliceTable, create_slice, table_from_specs
 from twinloop.twins import Twins, empty_twins
 from twinloop.validation import Judge, first_approved
 
-SLOT_S = 1.0
 _JUDGE_SALT = 1_000_003
 _CYCLES_PER_BIT = 400.0
 _REPORT_J_PER_BIT = 1e-7
@@ -185,62 +184,6 @@ def first_slices(scenario: Scenario) -> SliceTable:
     return table
 
 
-def apply_events(
-    scenario: Scenario,
-    loop: Loop[SimulatedNetwork],
-    first_slot: int = 0,
-    slots: int = 0,
-    *,
-    before_slot: int | None = None,
-) -> Loop[SimulatedNetwork]:
-    """The loop with the slices' events of the coming block applied, or with all events before a slot (to resume).
-
-    Raises ScenarioError when an event does not fit the slice's state, such as ending one that does not stand.
-    """
-    if not scenario.events:
-        return loop
-    names = [entry.name for entry in scenario.slices]
-    table = loop.slices
-    for event in sorted(scenario.events, key=lambda entry: entry.at):
-        due = round(event.at / loop.slot_s)
-        mine = due < before_slot if before_slot is not None else first_slot <= due < first_slot + slots
-        if not mine:
-            continue
-        row = names.index(event.slice)
-        changes = {name: getattr(event, name) for name in ("target_bps", "floor_share", "weight")}
-        given = {name: value for name, value in changes.items() if value is not None}
-        try:
-            if event.change == "end":
-                table = end_slice(table, row)
-            elif event.change == "adjust":
-                table = adjust_slice(table, row, **given)
-            else:
-                table = create_slice(table, row, SliceSpec(**(scenario.slices[row].model_dump() | given)))
-        except ValueError as error:
-            raise ScenarioError(f"event at {event.at:g} s ({event.change} {event.slice}): {error}") from error
-    return with_slices(loop, table)
-
-
-def event_slots(scenario: Scenario) -> set[int]:
-    """Slots in which a slice is created, adjusted or ended."""
-    return {round(event.at / SLOT_S) for event in scenario.events}
-
-
-def with_slices(loop: Loop[SimulatedNetwork], table: SliceTable) -> Loop[SimulatedNetwork]:
-    """The loop with other promises, known to the network, the twins and the judges alike."""
-    return eqx.tree_at(
-        lambda lp: (
-            lp.slices,
-            lp.network.params.slices,
-            lp.abstractor.params.slices,
-            lp.slot_judge.model.params.slices,
-            lp.window_judge.model.params.slices,
-        ),
-        loop,
-        (table,) * 5,
-    )
-
-
 def _network(scenario: Scenario, params: Params) -> SimulatedNetwork:
     part = scenario.collection
     noise = sensor_noise(part)
@@ -292,7 +235,16 @@ def _first_state(scenario: Scenario, loop: Loop[SimulatedNetwork], watching: Wat
     flows = users + params.group_slice.shape[0] * cells
     nothing = Allocation(jnp.zeros(flows), jnp.zeros(flows))
     approved = first_approved(assemble_action(reservation, nothing, loop.slices))
-    twin = _empty_twins(scenario, watching, cells, servers)
+    twin = empty_twins(
+        users=scenario.user_count,
+        cells=cells,
+        servers=servers,
+        slices=len(scenario.slices),
+        history=scenario.twin.history,
+        class_length_s=jnp.asarray(watching.class_length_s, jnp.float32),
+        swipe_prior=loop.abstractor.params.viewers.hazard,
+        factor_spread=scenario.twin.mismatch.hazard * shipped_figures().viewing.factor_spread,
+    )
     memory, forecast, plant = _begin(loop, twin, approved.action, jax.random.key(scenario.seed))
     return LoopState(
         plant=plant,
@@ -314,14 +266,3 @@ def _begin(
     memory = loop.emulator.init(twin)
     _, forecast = loop.emulator.emulate(memory, twin, jnp.int32(-1))
     return memory, forecast, loop.network.begin(key, action)
-
-
-def _empty_twins(scenario: Scenario, watching: Watching, cells: int, servers: int) -> Twins:
-    return empty_twins(
-        users=scenario.user_count,
-        cells=cells,
-        servers=servers,
-        slices=len(scenario.slices),
-        history=scenario.twin.history,
-        class_length_s=jnp.asarray(watching.class_length_s, jnp.float32),
-    )

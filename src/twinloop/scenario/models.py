@@ -10,6 +10,7 @@ from twinloop.entities import SERVICES
 from twinloop.units import seconds_from_text
 
 MAX_USERS = 10_000_000
+SLOT_S = 1.0
 
 
 def _duration(value: object) -> object:
@@ -270,6 +271,27 @@ class Worth(Part):
     budget: Annotated[float, Field(gt=0, le=1)] = 0.05
 
 
+class Upkeep(Part):
+    """How the twins' model of when viewers leave is kept current in a run (docs/upkeep.md).
+
+    In slots with views it is looked at `look_views` of them at most. After an alarm, or `refresh` after anything was
+    last done, `gather` looks are collected, a new version is trained beside operation, tried on `trial` looks that came
+    after, and serves on probation for `probation` looks; it is taken into trial `training` after its training began.
+    `drill`, if given, puts a spoiled version into service at that time, to see it rolled back.
+    """
+
+    enabled: bool = True
+    look_views: Annotated[int, Field(ge=8, le=4096)] = 32
+    gather: Annotated[int, Field(ge=10, le=1000)] = 40
+    trial: Annotated[int, Field(ge=5, le=1000)] = 15
+    probation: Annotated[int, Field(ge=10, le=1000)] = 40
+    training: Seconds = 15.0
+    refresh: Seconds = 600.0
+    threshold: Annotated[float, Field(gt=0, le=1000)] = 12.0
+    replay: Probability = 0.25
+    drill: Seconds | None = None
+
+
 class Twin(Part):
     """The twins: how much they remember, how they foresee, and what they believe of the physics."""
 
@@ -279,6 +301,7 @@ class Twin(Part):
     control: Literal["none", "frozen", "shuffled"] = "none"
     control_from: Seconds = 60.0
     inference_cycles_per_user: NotNegative = 1e6
+    upkeep: Upkeep = Upkeep()
     value: Worth = Worth()
     mismatch: Mismatch = Mismatch()
     judge: Judge = Judge()
@@ -317,6 +340,24 @@ class Event(Part):
     weight: Positive | None = None
 
 
+class Drift(Part):
+    """A change of people's behaviour at a set time, of which nobody tells the twins.
+
+    `impatience` multiplies everybody's hazard of leaving by `factor`; `exchange` makes the most patiently watched class
+    of videos as hazardous as the least, the second as the last but one, and so on.
+    """
+
+    at: Seconds
+    change: Literal["impatience", "exchange"]
+    factor: Annotated[float, Field(gt=0, le=20)] | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Drift":
+        if (self.change == "impatience") != (self.factor is not None):
+            raise ValueError("factor is given with change impatience, and only with it")
+        return self
+
+
 class Replay(Part):
     """Measured radio that drives the channel instead of the models."""
 
@@ -344,6 +385,7 @@ class Scenario(Part):
     policy: Policy = Policy()
     enforcement: Enforcement = Enforcement()
     events: list[Event] = []
+    drifts: list[Drift] = []
     replay: Replay | None = None
 
     @property
@@ -375,6 +417,9 @@ class Scenario(Part):
                 raise ValueError(f"users name slice {population.slice!r}; there are {', '.join(names)}")
             if population.mobility == "path" and not self.mobility.paths_m:
                 raise ValueError("users move by path, but mobility.paths_m is empty")
+        for drift in self.drifts:
+            if drift.at % 60:
+                raise ValueError(f"drift at {drift.at:g} s must be at a multiple of 60 s")
         for event in self.events:
             if event.at % 60:
                 raise ValueError(f"event at {event.at:g} s must be at a multiple of 60 s")

@@ -5,7 +5,7 @@ from twinloop.twins.exchange import Format, export_twin, import_twin
 from twinloop.twins.forks import fork, recent, take
 from twinloop.twins.record import TwinRecord, record_of, restore_twin
 from twinloop.twins.slices import aggregate_slices
-from twinloop.twins.swipes import SwipeCounts
+from twinloop.twins.swipes import SwipeCounts, Views, empty_swipes, swipe_hazard, viewer_factor, with_prior
 from twinloop.twins.table import (
     ATTRIBUTES,
     Current,
@@ -36,11 +36,13 @@ __all__ = [
     "TwinRecord",
     "TwinTable",
     "Twins",
+    "Views",
     "admit",
     "age_s",
     "aggregate_slices",
     "assimilate",
     "assimilate_in_place",
+    "empty_swipes",
     "empty_twins",
     "evidence",
     "export_twin",
@@ -54,5 +56,8 @@ __all__ = [
     "retire",
     "retire_silent",
     "spread",
+    "swipe_hazard",
     "take",
+    "viewer_factor",
+    "with_prior",
 ]

@@ -1,5 +1,6 @@
 """Twins as arrays: one row an entity, fixed capacity with an active mask, current values and a ring of history."""
 
+import math
 from typing import Literal
 
 import equinox as eqx
@@ -18,6 +19,9 @@ ATTRIBUTES: dict[Kind, tuple[Attribute, ...]] = {
     "servers": SERVER_ATTRIBUTES,
     "slices": SLICE_ATTRIBUTES,
 }
+
+
+_HAZARD = 0.05
 
 
 class Current(eqx.Module):
@@ -75,20 +79,32 @@ class Twins(eqx.Module):
 
 
 def empty_twins(
-    *, users: int, cells: int, servers: int, slices: int, history: int, class_length_s: Float[Array, " classes"]
+    *,
+    users: int,
+    cells: int,
+    servers: int,
+    slices: int,
+    history: int,
+    class_length_s: Float[Array, " classes"],
+    swipe_prior: Float[Array, "classes seconds"] | None = None,
+    factor_spread: float = 0.0,
 ) -> Twins:
     """Twins of nobody yet: every row inactive and never reported, `history` rows of history each.
 
-    `class_length_s` is how long the videos of each hazard class last. Raises ValueError for a negative number of rows.
+    `class_length_s` is how long the videos of each hazard class last, `swipe_prior` the chance to leave in each second
+    that is believed before any viewing (.05 where not given), `factor_spread` that of viewers' own factors on it.
+    Raises ValueError for a negative number of rows.
     """
     if min(users, cells, servers, slices, history) < 0:
         raise ValueError("numbers of twins and history rows cannot be negative")
+    seconds = max(math.ceil(np.max(class_length_s, initial=1.0)), 1)
+    prior = jnp.full((class_length_s.shape[0], seconds), _HAZARD) if swipe_prior is None else swipe_prior
     return Twins(
         users=empty_table("users", users, history),
         cells=empty_table("cells", cells, history),
         servers=empty_table("servers", servers, history),
         slices=empty_table("slices", slices, history),
-        swipes=empty_swipes(class_length_s),
+        swipes=empty_swipes(users, class_length_s, prior, factor_spread),
     )
 
 

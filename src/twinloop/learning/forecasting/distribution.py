@@ -1,15 +1,19 @@
 """Predictive distributions as a mean and quantiles at fixed levels: made, read off a Gaussian mixture, and scored."""
 
+from functools import reduce
+from math import pi, sqrt
+from statistics import NormalDist
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 LEVELS: tuple[float, ...] = tuple(round(0.05 * k, 2) for k in range(1, 20))
 """Levels of the quantiles, .05 to .95: the outer two bound the central 90 % interval."""
 MIDDLE = len(LEVELS) // 2
-_NODES = tuple(0.4 * k for k in range(-8, 9))
+_NORMAL = tuple(NormalDist().inv_cdf(level) for level in LEVELS)
+_BISECTIONS, _NEWTON_STEPS = 10, 2
 
 
 class Distribution(eqx.Module):
@@ -100,29 +104,27 @@ def _spread(difference: Float[Array, "*batch"], variance: Float[Array, "*batch"]
 def mixture_quantiles(mixture: Mixture) -> Float[Array, "*batch levels"]:
     """Quantiles of a normal mixture at `LEVELS`.
 
-    Its distribution function at nodes around every component brackets each quantile; linear interpolation and one step
-    of Newton's method, kept within the bracket, follow.
+    Each lies between the least and the greatest of the components' own; ten bisections of that bracket and two steps
+    of Newton's method, kept within what is left of it, follow.
     """
-    spread = mixture.mean[..., :, None] + mixture.std[..., :, None] * jnp.asarray(_NODES).reshape(
-        (1,) * mixture.mean.ndim + (-1,)
-    )
-    nodes = jnp.sort(spread.reshape(*mixture.mean.shape[:-1], -1), axis=-1)
-    below = _share_below(mixture, nodes)
-    levels = jnp.asarray(LEVELS).reshape((1,) * (mixture.mean.ndim - 1) + (-1,))
-    upper = jnp.sum(below[..., None, :] < levels[..., None], axis=-1)
-    upper = jnp.clip(upper, 1, nodes.shape[-1] - 1)
-    low, high = (jnp.take_along_axis(nodes, index, axis=-1) for index in (upper - 1, upper))
-    first, last = (jnp.take_along_axis(below, index, axis=-1) for index in (upper - 1, upper))
-    start = low + (high - low) * jnp.clip((levels - first) / jnp.maximum(last - first, 1e-9), 0.0, 1.0)
-    z = (start[..., None] - mixture.mean[..., None, :]) / mixture.std[..., None, :]
-    density = jnp.sum(mixture.weight[..., None, :] * jax.scipy.stats.norm.pdf(z) / mixture.std[..., None, :], axis=-1)
-    newer = start - (_share_below(mixture, start) - levels) / jnp.maximum(density, 1e-9)
-    return jnp.clip(newer, low, high)
+    weight, mean, std = (jnp.unstack(part[..., None], axis=-2) for part in (mixture.weight, mixture.mean, mixture.std))
+    levels, normal = (jnp.asarray(row).reshape((1,) * (mixture.mean.ndim - 1) + (-1,)) for row in (LEVELS, _NORMAL))
+    own = [m + s * normal for m, s in zip(mean, std, strict=True)]
+    low, high = reduce(jnp.minimum, own), reduce(jnp.maximum, own)
+    value, step = 0.5 * (low + high), 0.25 * (high - low)
+    components = [(w, m, 1.0 / s) for w, m, s in zip(weight, mean, std, strict=True)]
 
+    def excess(at: Array) -> Array:
+        below = [w * jax.lax.erf((at - m) * (p * sqrt(0.5))) for w, m, p in components]
+        return 0.5 + 0.5 * sum(below) - levels
 
-def _share_below(mixture: Mixture, value: Float[Array, "*batch points"]) -> Float[Array, "*batch points"]:
-    z = (value[..., None] - mixture.mean[..., None, :]) / mixture.std[..., None, :]
-    return jnp.sum(mixture.weight[..., None, :] * jax.scipy.stats.norm.cdf(z), axis=-1)
+    for _ in range(_BISECTIONS):
+        value, step = jnp.where(excess(value) < 0, value + step, value - step), 0.5 * step
+    low, high = value - 2.0 * step, value + 2.0 * step
+    for _ in range(_NEWTON_STEPS):
+        density = sum(w * p * jnp.exp(-0.5 * ((value - m) * p) ** 2) for w, m, p in components) / sqrt(2.0 * pi)
+        value = jnp.clip(value - excess(value) / jnp.maximum(density, 1e-9), low, high)
+    return value
 
 
 def draw(quantiles: Float[Array, "*batch levels"], uniform: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
@@ -136,4 +138,4 @@ def draw(quantiles: Float[Array, "*batch levels"], uniform: Float[Array, "*batch
 
 def normal_quantiles() -> Float[Array, " levels"]:
     """Quantiles of the standard normal distribution at `LEVELS`."""
-    return jax.scipy.stats.norm.ppf(jnp.asarray(np.array(LEVELS), jnp.float32))
+    return jnp.asarray(_NORMAL, jnp.float32)

@@ -3,12 +3,14 @@
 One network serves all entities of a kind; what differs between them is carried in their memory and hidden state.
 """
 
+import dataclasses
 from typing import Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from twinloop.learning.forecasting.distribution import (
     LEVELS,
@@ -141,6 +143,19 @@ class RecurrentNetwork(eqx.Module):
         seen = jnp.concatenate([hidden[..., : self.structure.hidden], inputs], axis=-1)
         said = (seen @ self.head).reshape(*seen.shape[:-1], *self.offset.shape)
         return said + self.offset.reshape((1,) * (seen.ndim - 1) + self.offset.shape)
+
+    def only(self, at: Int[np.ndarray, " some"]) -> "RecurrentNetwork":
+        """The same network for the horizons in these places."""
+        outputs = self.structure.outputs
+        head = self.head.reshape(self.head.shape[0], len(self.structure.horizons), outputs)[:, at]
+        horizons = tuple(self.structure.horizons[place] for place in at)
+        return dataclasses.replace(
+            self,
+            structure=dataclasses.replace(self.structure, horizons=horizons),
+            linear=self.linear[at],
+            offset=self.offset[at],
+            head=head.reshape(head.shape[0], len(horizons) * outputs),
+        )
 
     def start(self, entities: int) -> NetworkState:
         """Nothing seen of any entity."""

@@ -22,6 +22,8 @@ KIND = "emulator"
 def save_emulator(path: Path, emulator: Emulator, about: Mapping[str, Any]) -> None:
     """Write the weights to `path` and the card beside it: the structure, and `about` (attribute, unit, data, metrics).
 
+    Several emulators of one structure, all arrays led by an axis that counts them, are saved in the same way.
+
     Raises OutputError where that is not possible.
     """
     quantity = emulator.quantity
@@ -42,11 +44,13 @@ def save_emulator(path: Path, emulator: Emulator, about: Mapping[str, Any]) -> N
                 "head": net.structure.head,
                 "hidden": net.structure.hidden,
                 "inputs": net.structure.inputs,
-                "members": int(net.bias.shape[0]),
+                "members": int(net.bias.shape[-2]),
             }
             for net in emulator.networks
         ],
     }
+    if emulator.linear.ndim == 3:
+        structure["stacked"] = int(emulator.linear.shape[0])
     save_model(path, emulator, {"kind": KIND, **about, "structure": structure})
 
 
@@ -97,7 +101,9 @@ def _blank(said: Mapping[str, Any]) -> Emulator:
     levels = jnp.zeros((len(horizons), len(LEVELS)))
     low = -math.inf if said["low"] is None else float(said["low"])
     high = math.inf if said["high"] is None else float(said["high"])
-    return Emulator(quantity, linear, levels, levels, networks, share, share, levels, horizons, low, high)
+    one = Emulator(quantity, linear, levels, levels, networks, share, share, levels, horizons, low, high)
+    count = said.get("stacked")
+    return one if count is None else jax.tree.map(lambda leaf: jnp.stack([leaf] * int(count)), one)
 
 
 def _blank_networks(

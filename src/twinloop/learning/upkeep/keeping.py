@@ -152,13 +152,23 @@ class Upkeep(Generic[Model]):
             return
         finite = [np.inf if np.isnan(value) else value for value in streams]
         self._watched, alarm = detect(self._detector, self._watched, jnp.asarray([finite], jnp.float32))
-        if self.phase == "probation" or not bool(alarm.any()):
+        if self.phase == "probation":
+            return
+        if not bool(alarm.any()):
+            self._refresh(slot, streams[0])
             return
         self._repeated = 0
         self._refused = 0 if slot - self._since > 2 * self._rules.rest else self._refused
         self._level = float(self._watched.mean[0])
         self._reason = " and ".join(np.array(self._signals)[np.asarray(alarm[0])])
         self._say(slot, "drift", self.version, self._reason, error=streams[0], level=self._level)
+        self._start_gathering(slot)
+
+    def _refresh(self, slot: int, error: float) -> None:
+        if self._rules.refresh is None or slot - self._since < self._rules.refresh:
+            return
+        self._repeated, self._level, self._reason = self._rules.repeats, error, "time for an update"
+        self._say(slot, "refresh", self.version, self._reason, error=error)
         self._start_gathering(slot)
 
     def _start_gathering(self, slot: int) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Phase = Literal["operation", "gathering", "training", "trial", "probation", "rest"]
-Kind = Literal["drift", "training", "fault", "refused", "promoted", "kept", "again", "rolled back"]
+Kind = Literal["drift", "refresh", "training", "fault", "refused", "promoted", "kept", "again", "rolled back"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class UpkeepRules:
     `fresh` slots that came after training began, serves on `probation`, and is then kept; `rest` follows a refusal
     or a rollback. Where a kept version's error is still more than `tolerance` above the level before the drift,
     another update follows at once, at most `repeats` in a row. Where a second candidate is refused soon after the
-    first, updates do not help and the level of the error is learned anew. `lag` None takes a candidate when it is ready
+    first, updates do not help and the level of the error is learned anew. An update is also begun `refresh` slots after
+    anything was last done, None: never. `lag` None takes a candidate when it is ready
     (live); a number takes it exactly so many slots after training began, so that a simulated run can be repeated.
     """
 
@@ -34,6 +35,7 @@ class UpkeepRules:
     tolerance: float = 0.1
     repeats: int = 2
     lag: int | None = 5
+    refresh: int | None = None
 
 
 @dataclass(frozen=True)

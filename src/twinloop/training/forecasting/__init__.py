@@ -14,10 +14,20 @@ from twinloop.training.forecasting.train import (
     residual_quantiles,
     train_emulators,
 )
+from twinloop.training.forecasting.twin_emulators import (
+    TWIN_SETTINGS,
+    TwinEmulators,
+    checked_attributes,
+    train_and_save_twins,
+    train_twin_emulators,
+    twin_sequences,
+)
+from twinloop.training.forecasting.twin_records import TwinRecord, record_twins
 
 __all__ = [
     "NETWORK_KINDS",
     "SEQUENCE_SETS",
+    "TWIN_SETTINGS",
     "EmulatorSettings",
     "Files",
     "NetworkKind",
@@ -26,15 +36,22 @@ __all__ = [
     "SequenceSet",
     "Sums",
     "TrainedEmulator",
+    "TwinEmulators",
+    "TwinRecord",
+    "checked_attributes",
     "forecast_candidates",
     "load_sequences",
     "point_weights",
     "read_own_table",
+    "record_twins",
     "residual_quantiles",
     "samples_of",
     "solve_ridge",
     "sums_of",
     "train_and_save",
+    "train_and_save_twins",
     "train_emulators",
+    "train_twin_emulators",
     "tuned_ridge",
+    "twin_sequences",
 ]

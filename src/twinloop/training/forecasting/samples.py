@@ -22,7 +22,9 @@ class Samples:
 
     `truth` is the value `horizons` steps later, in the unit of the attribute, and counts where `valid`. `file_std` is
     what errors are divided by: the standard deviation of a file's reports, or for what wanders the root mean square of
-    its displacement over the horizon. `last` and `scale` are those of `Memory`.
+    its displacement over the horizon. Where a simulation knows the truth, forecasts are held to it from the first
+    report on, in units of the root mean square error of the last value over all files. `last` and `scale` are those of
+    `Memory`.
     """
 
     source: SequenceSet
@@ -65,7 +67,7 @@ def samples_of(source: SequenceSet, horizons: tuple[int, ...]) -> Samples:
     measured = np.isfinite(value)
     value = np.where(measured, value, 0.0).astype(np.float32)
     covariates = covariates.astype(np.float32)
-    truth, valid = _ahead(value, measured, scored, horizons)
+    truth, valid = _ahead(*_targets(source, value, measured, longest), scored, horizons)
     computed = _inputs(source.form, horizons, *map(jnp.asarray, (value, measured, covariates)))
     inputs, linear, last, scale = (np.asarray(array) for array in computed)
     std = _file_std(source, file, value, measured & scored, truth, valid, last)
@@ -76,6 +78,8 @@ def _usable(source: SequenceSet, horizons: tuple[int, ...]) -> SequenceSet:
     """The set without sequences that cannot be scored. Raises DataError where too few are left."""
     if not source.sequences:
         raise DataError(source.name, "no sequence", "at least two files")
+    if source.simulated:
+        return source
     least = WARM_UP + max(horizons) + 2
     kept: list[Sequence] = []
     why = ""
@@ -110,16 +114,28 @@ def _held(rows: Float64[np.ndarray, "steps covariates"]) -> Float64[np.ndarray, 
     return np.where(newest >= 0, np.take_along_axis(rows, np.maximum(newest, 0), axis=0), np.nan)
 
 
+def _targets(
+    source: SequenceSet, value: np.ndarray, measured: np.ndarray, longest: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True values, where they are known, and from when on forecasts count."""
+    reports = np.cumsum(measured, axis=1)
+    if not source.simulated:
+        return value, measured, reports >= WARM_UP
+    missing = [np.empty(0) if sequence.truth is None else sequence.truth for sequence in source.sequences]
+    truth = np.stack([_padded(each[:, None], longest)[:, 0] for each in missing])
+    known = np.isfinite(truth)
+    return np.where(known, truth, 0.0).astype(np.float32), known, reports >= 1
+
+
 def _ahead(
-    value: np.ndarray, measured: np.ndarray, scored: np.ndarray, horizons: tuple[int, ...]
+    target: np.ndarray, known: np.ndarray, warm: np.ndarray, scored: np.ndarray, horizons: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     truth, valid = [], []
-    warm = np.cumsum(measured, axis=1) >= WARM_UP
     for horizon in horizons:
-        later = np.pad(value[:, horizon:], ((0, 0), (0, horizon)))
-        known = np.pad((measured & scored)[:, horizon:], ((0, 0), (0, horizon)))
+        later = np.pad(target[:, horizon:], ((0, 0), (0, horizon)))
+        known_then = np.pad((known & scored)[:, horizon:], ((0, 0), (0, horizon)))
         truth.append(later)
-        valid.append(known & scored & warm)
+        valid.append(known_then & scored & warm)
     return np.stack(truth, axis=-1), np.stack(valid, axis=-1)
 
 
@@ -152,6 +168,10 @@ def _file_std(
     last: np.ndarray,
 ) -> Float64[np.ndarray, "files horizons"]:
     std = np.zeros((len(source.files), truth.shape[-1]))
+    if source.simulated:
+        missed = np.where(valid, truth - last[..., None], 0.0).astype(np.float64)
+        std[:] = np.sqrt(np.sum(missed**2, axis=(0, 1)) / np.maximum(valid.sum(axis=(0, 1)), 1))
+        return np.maximum(std, source.form.resolution)
     for number in range(len(source.files)):
         rows = file == number
         if source.form.wanders:

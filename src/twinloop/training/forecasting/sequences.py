@@ -41,6 +41,7 @@ class Sequence:
 
     `value` and `covariates` are NaN where nothing was reported. Only forecasts made in steps that are `scored` count in
     training and judgement; the others give the past of a block. `first` counts the steps before the first one here.
+    `truth` is what a simulation knows of every step (NaN: of none), None where reports are the only truth there is.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Sequence:
     covariates: Table
     scored: Bool[np.ndarray, " steps"]
     first: int = 0
+    truth: Values | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class SequenceSet:
     def files(self) -> tuple[str, ...]:
         """Names of files or blocks, in order of appearance."""
         return tuple(dict.fromkeys(sequence.name for sequence in self.sequences))
+
+    @property
+    def simulated(self) -> bool:
+        """True where forecasts are held to a truth that reports only sample."""
+        return any(sequence.truth is not None for sequence in self.sequences)
 
     @property
     def in_blocks(self) -> bool:

@@ -115,6 +115,8 @@ def width_factors(
             continue
         reach = quantiles[:, index] - quantiles[:, middle]
         sound = np.abs(reach) > 1e-9
+        if not sound.any():
+            continue
         share = level if index > middle else 1 - level
         factors[index] = weighted_quantiles(away[sound] / reach[sound], weight[sound], [share])[0]
     return np.clip(factors, _NARROWEST, _WIDEST)

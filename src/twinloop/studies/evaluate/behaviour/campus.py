@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int, PRNGKeyArray
 
-from twinloop.abstraction import swipe_hazard
 from twinloop.datasets import ViewingFigures, shipped_figures
 from twinloop.emulation import (
     STATES,
@@ -24,7 +23,7 @@ from twinloop.emulation import (
     own_factor,
 )
 from twinloop.reporting import Curve, Figure, Panel, plot_curves
-from twinloop.twins import SwipeCounts
+from twinloop.twins import SwipeCounts, empty_swipes, swipe_hazard
 
 COUNTING = "counting by class"
 FACTOR = "counting x user's factor"
@@ -41,6 +40,7 @@ _LENGTH_S = 15.0
 _EARLY_S = 5
 _RECENT = 0.7
 _CONCENTRATION = 0.5
+_BELIEVED = 0.05
 _MINUTES = 20
 
 
@@ -64,11 +64,14 @@ class Foretold(eqx.Module):
 
 
 class Campus(eqx.Module):
-    """Types: hazards in 15-s videos and what they multiply pooled ones by; the Gamma shape of users' factors."""
+    """Types: hazards in 15-s videos and what they multiply pooled ones by; the Gamma shape of users' factors; and the
+    twin's counts before any viewing.
+    """
 
     hazard: Float[Array, "classes seconds"]
     type_factor: Float[Array, " classes"]
     shape: Float[Array, ""]
+    uncounted: SwipeCounts
 
 
 def campus_viewers(model: Imitated, seed: int) -> CampusViewers:
@@ -103,6 +106,7 @@ def _campus(figures: ViewingFigures) -> Campus:
         hazard=jnp.asarray(hazard, jnp.float32),
         type_factor=jnp.asarray(total / total.mean(), jnp.float32),
         shape=jnp.float32(1.0 / np.expm1(figures.factor_spread**2)),
+        uncounted=empty_swipes(_USERS, jnp.full(len(kinds), _LENGTH_S), jnp.full(hazard.shape, _BELIEVED), 0.0),
     )
 
 
@@ -120,9 +124,8 @@ def _one_campus(
     classes = campus.hazard.shape[0]
     factor = jnp.exp(spread * jax.random.normal(k_factor, (_USERS,)) - 0.5 * spread**2)
     taste = jax.random.dirichlet(k_taste, jnp.full(classes, _CONCENTRATION), (_USERS,))
-    nothing, uncounted = jnp.zeros(_USERS), jnp.zeros(campus.hazard.shape)
-    counts = SwipeCounts(uncounted, uncounted, jnp.full(classes, _LENGTH_S))
-    start = Foretold(counts, nothing, nothing, no_history(_USERS), no_history(_USERS))
+    nothing = jnp.zeros(_USERS)
+    start = Foretold(campus.uncounted, nothing, nothing, no_history(_USERS), no_history(_USERS))
 
     def one(known: Foretold, k: PRNGKeyArray) -> tuple[Foretold, Array]:
         k_kind, k_leave = jax.random.split(k)
@@ -186,8 +189,10 @@ def _updated(
     before = known.counted
     video = _video(campus, kind)
     return Foretold(
-        counts=SwipeCounts(
-            known.counts.left.at[kind].add(here), known.counts.reached.at[kind].add(there), known.counts.length_s
+        counts=eqx.tree_at(
+            lambda c: (c.left, c.reached),
+            known.counts,
+            (known.counts.left.at[kind].add(here), known.counts.reached.at[kind].add(there)),
         ),
         left=known.left + left,
         expected=known.expected + jnp.sum(risk, axis=1),

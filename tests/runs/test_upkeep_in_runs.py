@@ -1,0 +1,108 @@
+"""The model of viewers is kept current while a run lives, and a resumed run knows all that was done."""
+
+import os
+import signal
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from twinloop import reporting, runs, scenario
+from twinloop.emulation import leaving_model
+from twinloop.errors import ScenarioError
+from twinloop.learning import load_version, read_lineage
+from twinloop.scenario import Drift, Upkeep
+
+QUICK = Upkeep(look_views=8, gather=10, trial=5, probation=10, training=5.0, refresh=3600.0, threshold=8.0)
+CHANGE_S = 420.0
+
+
+@pytest.fixture(scope="module")
+def drifting(tiny):
+    """`tiny` for twenty minutes, in whose seventh everybody begins to leave four times as soon; with a drill."""
+    twin = tiny.twin.model_copy(update={"upkeep": QUICK.model_copy(update={"drill": 960.0})})
+    drift = Drift(at=CHANGE_S, change="impatience", factor=4.0)
+    return tiny.model_copy(update={"duration": 1200.0, "twin": twin, "drifts": [drift]})
+
+
+@pytest.fixture(scope="module")
+def kept(drifting, programs, tmp_path_factory):
+    return runs.run(drifting, out=tmp_path_factory.mktemp("drifting") / "run")
+
+
+def events(result, kind):
+    return [event for event in result.summary["upkeep"]["events"] if event["kind"] == kind]
+
+
+def test_a_drift_is_found_and_the_error_returns_with_no_late_slot(kept):
+    (fate,) = kept.summary["upkeep"]["drifts"]
+    assert 0 <= fate["found_after_s"] <= 120
+    assert fate["found_after_s"] < fate["answered_after_s"] <= 400
+    assert fate["twins_after"] <= 1.1 * fate["truth_after"]
+    assert kept.summary["pace"]["late_slots"] == 0
+    looks = pq.read_table(kept.directory / "looks.parquet").to_pydict()
+    after = np.array(looks["slot"]) > CHANGE_S + fate["answered_after_s"]
+    assert np.mean(np.array(looks["first_model"])[after]) > np.mean(np.array(looks["twins"])[after]) + 0.1
+
+
+def test_a_spoiled_version_serves_shortly_and_is_rolled_back(kept):
+    drill = next(event for event in events(kept, "promoted") if event["reason"].startswith("drill"))
+    back = next(event for event in events(kept, "rolled back") if event["version"] == drill["version"])
+    assert 960 <= drill["slot"] < back["slot"] <= drill["slot"] + 120
+
+
+def test_what_serves_in_the_end_is_the_version_in_service(kept):
+    folder = kept.directory / "models"
+    serving = next(version for version in read_lineage(folder) if version.standing in ("in service", "probation"))
+    assert serving.number == kept.summary["upkeep"]["version"]
+    like = leaving_model(jnp.zeros_like(kept.twins.swipes.prior))
+    model = load_version(folder, serving.number, like)
+    np.testing.assert_allclose(kept.twins.swipes.prior, model.hazard(), rtol=1e-5)
+
+
+def test_a_resumed_run_has_done_the_same(drifting, kept, programs, tmp_path):
+    def press_ctrl_c(done, total):
+        if done == 660:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    target = tmp_path / "run"
+    half = runs.run(drifting, out=target, progress=press_ctrl_c)
+    assert half.interrupted
+    whole = runs.run(drifting, out=target, resume=True)
+    assert whole.summary["upkeep"] == kept.summary["upkeep"]
+    assert eqx.tree_equal(whole.twins, kept.twins)
+
+
+def test_the_report_tells_what_was_done(kept):
+    page = reporting.write_report(kept.directory).read_text()
+    assert "Drifts found, and what was done" in page
+    assert "no slot came late" in page
+    assert "drill: a spoiled version" in page
+    assert (kept.directory / "figures" / "upkeep.png").stat().st_size > 10_000
+
+
+def test_without_upkeep_nothing_is_kept(tiny, programs, tmp_path):
+    twin = tiny.twin.model_copy(update={"upkeep": Upkeep(enabled=False)})
+    result = runs.run(tiny.model_copy(update={"twin": twin}), out=tmp_path / "run")
+    assert "upkeep" not in result.summary
+    assert not (tmp_path / "run" / "models").exists()
+    assert "was not kept" in reporting.write_report(tmp_path / "run").read_text()
+
+
+@pytest.mark.parametrize(
+    ("drift", "words"),
+    [
+        ("{at: 90, change: exchange}", "drift at 90 s must be at a multiple of 60 s"),
+        ("{at: 60, change: impatience}", "factor is given with change impatience"),
+        ("{at: 60, change: exchange, factor: 2}", "factor is given with change impatience"),
+        ("{at: 60, change: mood}", "'impatience' or 'exchange'"),
+        ("{at: 60, change: impatience, factor: 0}", "greater than 0"),
+    ],
+)
+def test_a_drift_that_cannot_be_is_told(drift, words):
+    text = scenario.shipped()["campus"] + f"drifts:\n  - {drift}\n"
+    with pytest.raises(ScenarioError) as told:
+        scenario.parse(text)
+    assert words in str(told.value)
