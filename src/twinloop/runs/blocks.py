@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -209,8 +210,10 @@ def _programs(
     programs: list[Any] = [eqx.filter_vmap(f, in_axes=axes) if seeds else f for f in both]
     lowered: list[Any] = [eqx.filter_jit(f) for f in programs]
     given = (world, world.state)
-    compiled = [f.lower(key, loop, now, first).compile() for f, now in zip(lowered, given, strict=True)]
-    return compiled[0], compiled[1]
+    traced = [f.lower(key, loop, now, first) for f, now in zip(lowered, given, strict=True)]
+    with ThreadPoolExecutor(len(traced)) as threads:
+        block_program, window_program = threads.map(lambda program: program.compile(), traced)
+    return block_program, window_program
 
 
 def emulation_multiply_adds(loop: Loop[SimulatedNetwork], state: LoopState) -> float:

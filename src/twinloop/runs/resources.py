@@ -11,7 +11,7 @@ from twinloop.scenario import Scenario
 _BYTES_PER_HISTORY_VALUE = 4 * 20
 _BYTES_PER_USER = 6_000
 _BYTES_PER_LINK = 4 * 24
-_TRACE_BYTES_PER_USER_SLOT = 4 * 48
+_TRACE_BYTES_PER_USER_SLOT = 4 * 52
 _BASE_BYTES = 1.2e9
 
 

@@ -40,8 +40,9 @@ _SERVING = column(USER_ATTRIBUTES, "serving_cell")
 class Recorded(eqx.Module):
     """One slot, or several along a first axis: reports, knowledge, truth, and what baselines foretell for the next.
 
-    `value` is the last one known, of which those `came` in the slot and those `anew` begin a new past; `truth` is within
-    the range that can be reported, NaN for those who are not there. The axis before users of `foretold` and `spread` counts `BASELINES`.
+    `value` is the last one known, of which those `came` in the slot and those `anew` begin a new past; `truth` is
+    within the range that can be reported, NaN for those who are not there. The axis before users of `foretold` and
+    `spread` counts `BASELINES`.
     """
 
     value: Float[Array, "*slots users attributes"]
