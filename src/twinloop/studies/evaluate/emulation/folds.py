@@ -1,5 +1,6 @@
 """Every model on every file, each forecast by models that did not see the file."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,9 @@ from twinloop.training import EmulatorSettings, Files, Samples, forecast_candida
 
 DEFAULT = "default emulator"
 SCALED = ", residuals in running scales"
-RECURSIVE = "gru, recursive"
+RECURSIVE = "gru, recursive (some steps)"
+DEFAULT_THERE = "default emulator at these steps"
+_DAY = 24 * 60
 _PATHS = 32
 _ORIGINS = 2400
 
@@ -84,10 +87,10 @@ def judge(
             scores.setdefault(name, Scores.empty(samples)).fill(
                 samples, entities, mean, quantiles, samples.valid[entities]
             )
-        stretches += _score_emulator(samples, entities, emulator, settings, scores)
+        told, default = _score_emulator(samples, entities, emulator, settings, scores)
+        stretches += told
         if 1 in samples.horizons and "gru" in settings.kinds:
-            kept = scores.setdefault(RECURSIVE, Scores.empty(samples))
-            _score_recursive(samples, entities, emulator, settings, kept, seed, _ORIGINS // len(folds))
+            _score_recursive(samples, entities, emulator, settings, scores, default, seed, _ORIGINS // len(folds))
     return Judged(scores, tuple(names), emulators, stretches)
 
 
@@ -112,8 +115,11 @@ def _score_emulator(
     emulator: Emulator,
     settings: EmulatorSettings,
     scores: dict[str, Scores],
-) -> list[Stretch]:
-    """Fill in the scores of the emulator and of each of its candidates; its forecasts of one entity of each file."""
+) -> tuple[list[Stretch], tuple[np.ndarray, np.ndarray]]:
+    """Fill in the scores of the emulator and of each of its candidates.
+
+    Returns its forecasts of one entity of each file, and its means and quantiles.
+    """
     said = forecast_candidates(emulator, samples, entities)
     both = emulator.combined(said)
     counted = samples.valid[entities]
@@ -127,9 +133,10 @@ def _score_emulator(
     files = samples.file[entities]
     first = [int(np.flatnonzero(files == file)[0]) for file in np.unique(files)]
     quantiles, truth = models[DEFAULT][1], samples.truth[entities]
-    return [
+    stretches = [
         Stretch(int(files[row]), samples.files[files[row]], truth[row], quantiles[row], counted[row]) for row in first
     ]
+    return stretches, models[DEFAULT]
 
 
 def _score_recursive(
@@ -137,15 +144,22 @@ def _score_recursive(
     entities: Int64[np.ndarray, " some"],
     emulator: Emulator,
     settings: EmulatorSettings,
-    scores: Scores,
+    scores: dict[str, Scores],
+    default: tuple[np.ndarray, np.ndarray],
     seed: int,
     origins: int,
 ) -> None:
-    """The first member of the GRU fed back its own draws, at evenly spaced steps (sampling futures is what costs)."""
+    """The first member of the GRU fed back its own draws, and the default, both at evenly spaced steps alone.
+
+    Sampling futures is what costs. The spacing shares no factor with a day of hours or of minutes, lest only some hours
+    be judged.
+    """
     networks = emulator.networks[settings.kinds.index("gru")]
     net = jax.tree.map(lambda leaf: leaf[0], networks)
     steps = samples.value.shape[1]
     every = max(-(-len(entities) * steps // origins), 1)
+    while math.gcd(every, _DAY) > 1:
+        every += 1
     blocks = steps // every
     used = blocks * every
     came = [array[entities, :used] for array in (samples.value, samples.measured, samples.covariates)]
@@ -160,7 +174,9 @@ def _score_recursive(
     quantiles[:, at] = np.swapaxes(np.asarray(ahead.quantiles), 0, 1)[..., picked, :]
     shown = np.zeros(steps, bool)
     shown[at] = True
-    scores.fill(samples, entities, mean, quantiles, samples.valid[entities] & shown[None, :, None])
+    counted = samples.valid[entities] & shown[None, :, None]
+    for name, said in ((RECURSIVE, (mean, quantiles)), (DEFAULT_THERE, default)):
+        scores.setdefault(name, Scores.empty(samples)).fill(samples, entities, *said, counted)
 
 
 def _rest(array: np.ndarray) -> tuple[int, ...]:

@@ -37,7 +37,7 @@ def _bands(samples: Samples, judged: Judged) -> Figure:
     factor, unit = _unit(samples, stretch)
     shown = (0, len(samples.horizons) - 1) if len(samples.horizons) > 1 else (0,)
     bands = [_band(samples, stretch, steps, horizon, factor) for horizon in shown]
-    time = "time (min)" if samples.source.step_s * len(steps) > 300 else "time (s)"
+    time = f"time ({_time_unit(samples.source.step_s * len(steps))[1]})"
     title = f"Default emulator on {stretch.file}, unseen ({samples.source.name})"
     return plot_forecast_bands(bands, title, time, f"{samples.source.attribute.rsplit('_', 1)[0]} ({unit})")
 
@@ -58,6 +58,12 @@ def _unit(samples: Samples, stretch: Stretch) -> tuple[float, str]:
     return 1.0, unit
 
 
+def _time_unit(longest_s: float) -> tuple[float, str]:
+    """Seconds in the largest unit of which `longest_s` seconds are five or more, and its name."""
+    units = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+    return next(((size, name) for size, name in units if longest_s >= 5 * size), (1.0, "s"))
+
+
 def _band(samples: Samples, stretch: Stretch, steps: np.ndarray, horizon: int, factor: float) -> Band:
     """Forecasts of `steps`, made `horizons[horizon]` steps before each."""
     ahead = samples.horizons[horizon]
@@ -65,10 +71,11 @@ def _band(samples: Samples, stretch: Stretch, steps: np.ndarray, horizon: int, f
     counted = stretch.counted[made, horizon] & (steps >= ahead)
     quantiles = np.where(counted[:, None], stretch.quantiles[made, horizon], np.nan) / factor
     truth = np.where(counted, stretch.truth[made, horizon], np.nan) / factor
-    length = samples.source.step_s * len(steps)
-    x = (steps - steps[0]) * samples.source.step_s / (60.0 if length > 300 else 1.0)
+    x = (steps - steps[0]) * samples.source.step_s / _time_unit(samples.source.step_s * len(steps))[0]
     at = [quantiles[:, LEVELS.index(level)] for level in (0.05, 0.25, 0.5, 0.75, 0.95)]
-    title = f"forecast {ahead} step{'s' if ahead > 1 else ''} before ({ahead * samples.source.step_s:g} s)"
+    before_s = ahead * samples.source.step_s
+    unit_s, unit = _time_unit(before_s)
+    title = f"forecast {ahead} step{'s' if ahead > 1 else ''} before ({before_s / unit_s:g} {unit})"
     return Band(title, x, truth, at[2], (at[1], at[3]), (at[0], at[4]))
 
 
