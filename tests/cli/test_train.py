@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from twinloop.cli import main
+from twinloop.cli.outputs import writable_folder, writable_json, writable_model
 from twinloop.training import EmulatorSettings
 
 
@@ -64,14 +65,51 @@ def test_mistakes_are_one_line_and_leave_nothing(twinloop, table, arguments, mes
         (("--horizons", "400"), "are needed for 400 steps"),
         (("--model", "cnn"), "expected one of gru, lstm, gru-mixture"),
         (("--out", "m.bin"), "ends in .safetensors"),
-        (("--out", "mine.csv/m.safetensors"), "cannot be written there"),
+        (("--out", "mine.csv/m.safetensors"), "cannot be written (File exists)"),
+        (("--out", "/proc/m.safetensors"), "cannot be written"),
+        (("--out", "taken.safetensors"), "taken.json: cannot be written (Is a directory)"),
+        (("--seed", "99999999999999999999"), "2147483647"),
     ],
 )
 def test_wrong_options_are_told_before_training(twinloop, table, arguments, message) -> None:
     own = ("--dataset", "csv", "--file", table, "--time", "t", "--value", "x")
     given = ("--out", "m.safetensors") if "--out" not in arguments else ()
+    (table.parent / "taken.json").mkdir()
     status, _, err = twinloop("train", "emulator", *own, *given, *arguments)
     assert status == 2 and err.count("\n") == 1 and message in err
+
+
+@pytest.mark.parametrize("command", ["mobility", "swipe", "emulation", "collection", "drift", "generation"])
+def test_outputs_of_evaluations_are_tried_before_any_work(twinloop, tmp_path, command) -> None:
+    (tmp_path / "file").write_text("kept")
+    absent = ("--data", "absent", *(("--dataset", "oboe") if command == "emulation" else ()))
+    for option, place in (("--json", "absent/x.json"), ("--json", "."), ("--out", "/proc/x"), ("--out", "file/x")):
+        status, _, err = twinloop("evaluate", command, *absent, option, place)
+        assert status == 2 and err.count("\n") == 1
+        assert f"error: {place}: cannot be written" in err and f"give another {option}" in err
+    status, _, err = twinloop("evaluate", command, *absent, "--seed", "99999999999999999999")
+    assert status == 2 and err.count("\n") == 1 and "2147483647" in err
+
+
+def test_trying_an_output_changes_nothing(tmp_path) -> None:
+    (tmp_path / "kept.json").write_text("kept")
+    (tmp_path / "link.json").symlink_to(tmp_path / "nowhere.json")
+    for name in ("kept.json", "link.json", "new.json"):
+        writable_json(tmp_path / name)
+    writable_json(Path("/dev/null"))
+    writable_folder(tmp_path / "a" / "b")
+    writable_model(tmp_path / "c" / "d" / "m.safetensors")
+    assert {path.name for path in tmp_path.iterdir()} == {"kept.json", "link.json"}
+    assert (tmp_path / "kept.json").read_text() == "kept" and (tmp_path / "link.json").is_symlink()
+
+
+@pytest.mark.parametrize("command", ["viewers", "generator"])
+def test_other_trainings_try_their_output_and_seed_first(twinloop, command) -> None:
+    given = ("train", command, "--data", "absent")
+    status, _, err = twinloop(*given, "--out", "/proc/m.safetensors")
+    assert status == 2 and err.count("\n") == 1 and "/proc/m.safetensors: cannot be written" in err
+    status, _, err = twinloop(*given, "--out", "m.safetensors", "--seed", "99999999999999999999")
+    assert status == 2 and err.count("\n") == 1 and "2147483647" in err
 
 
 def test_a_table_of_ones_own_is_trained_on_and_judged(twinloop, table, monkeypatch) -> None:

@@ -105,6 +105,27 @@ def test_a_model_of_something_else_is_refused_with_what_fits(tmp_path: Path, cha
         learned(path, LastValue(), 1.0)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"step_s": None}, r"m.json: step_s is None; expected a number of seconds, 1 as the twins' slots"),
+        ({"step_s": "1"}, "step_s is '1'"),
+        ({"scales": ["a"]}, r"m.json: scales are \['a'\]; expected a list of positive numbers"),
+        ({"scales": [0.0]}, r"scales are \[0.0\]"),
+        ({"scales": [1e300]}, r"scales are \[1e\+300\]"),
+        ({"scales": 1.0}, "scales are 1.0"),
+        ({"scales": [1.0, 1.0]}, "attributes, scales and weights do not agree"),
+        ({"covariates": "c"}, "m.json: covariates are 'c'; expected a list of names"),
+        ({"covariates": [1]}, r"covariates are \[1\]"),
+    ],
+)
+def test_an_edited_card_is_refused_in_a_line(tmp_path: Path, changed: dict, message: str) -> None:
+    path = tmp_path / "m.safetensors"
+    save_emulator(path, mean_of_two(), CARD | changed)
+    with pytest.raises(ModelError, match=message):
+        learned(path, LastValue(), 1.0)
+
+
 def test_the_memory_that_the_tests_count_on() -> None:
     memory = blank_memory(FORM, 1)
     for value in (1.0, 3.0):

@@ -70,5 +70,7 @@ def test_a_missing_or_damaged_card_is_told(tmp_path: Path) -> None:
 
 def test_a_model_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="give another path"):
-        save_model(tmp_path / "file" / "m.safetensors", network(0), CARD)
+    (tmp_path / "folder.safetensors").mkdir()
+    for path in (tmp_path / "file" / "m.safetensors", tmp_path / "folder.safetensors"):
+        with pytest.raises(OutputError, match="give another path"):
+            save_model(path, network(0), CARD)

@@ -142,7 +142,8 @@ def test_a_table_has_its_columns_and_every_slot(table, tiny_run):
     rows = pq.read_table(tiny_run.directory / f"{table}.parquet")
     assert set(rows.column_names) == set(COLUMNS[table].split())
     slots = rows["slot"].to_numpy()
-    assert set(slots) == set(range(0, 120, 10 if table == "requests" else 1))
+    if table not in ("views", "looks"):
+        assert set(slots) == set(range(0, 120, 10 if table == "requests" else 1))
     assert np.all(np.diff(slots) >= 0)
 
 

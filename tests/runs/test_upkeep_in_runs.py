@@ -21,10 +21,11 @@ CHANGE_S = 420.0
 
 @pytest.fixture(scope="module")
 def drifting(tiny):
-    """`tiny` for twenty minutes, in whose seventh everybody begins to leave four times as soon; with a drill."""
+    """`tiny` with twice its people for twenty minutes, after seven of which they leave four times as soon; a drill."""
     twin = tiny.twin.model_copy(update={"upkeep": QUICK.model_copy(update={"drill": 960.0})})
     drift = Drift(at=CHANGE_S, change="impatience", factor=4.0)
-    return tiny.model_copy(update={"duration": 1200.0, "twin": twin, "drifts": [drift]})
+    users = [population.model_copy(update={"count": 8}) for population in tiny.users]
+    return tiny.model_copy(update={"duration": 1200.0, "twin": twin, "users": users, "drifts": [drift]})
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_a_resumed_run_has_done_the_same(drifting, kept, programs, tmp_path):
 def test_the_report_tells_what_was_done(kept):
     page = reporting.write_report(kept.directory).read_text()
     assert "Drifts found, and what was done" in page
-    assert "no slot came late" in page
+    assert "none fell behind" in page
     assert "drill: a spoiled version" in page
     assert (kept.directory / "figures" / "upkeep.png").stat().st_size > 10_000
 

@@ -106,6 +106,7 @@ def test_all_ways_are_compared_and_ours_needs_fewer_bits_where_people_differ(spl
     claim = judged.claims[0]
     assert claim.measured == ratio and claim.holds == (ratio.value <= evaluation.MOST_OF_PERIODIC)
     assert "campus" in judged.to_json()
+    assert any("one delta in standard deviations for all attributes" in line for line in judged.method)
     assert {path.name for path in judged.save(tmp_path)} == {"collection_curves.png", "collection_ladder.png"}
 
 

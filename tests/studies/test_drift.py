@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from twinloop.studies.evaluate.drift import beside, detecting, drawing, judging, operating, sizing, transferring, worlds
+from twinloop.scenario import Drift, Upkeep
+from twinloop.studies.evaluate.drift import (
+    beside,
+    detecting,
+    drawing,
+    in_runs,
+    judging,
+    operating,
+    sizing,
+    transferring,
+    worlds,
+)
 from twinloop.studies.evaluate.drift.calendar_drift import calendar_rows, judge_calendar, load_calendar
 
 
@@ -130,6 +141,25 @@ def test_time_to_useful_error() -> None:
     assert found.useful_after("a").tolist() == [60.0, np.inf] and found.useful_after("b").tolist() == [30.0, 30.0]
 
 
+def test_runs_are_held_against_twins_that_only_count(tiny, programs, monkeypatch) -> None:
+    quick = Upkeep(look_views=8, gather=10, trial=5, probation=10, training=5.0, refresh=3600.0, threshold=8.0)
+    changes = {
+        "duration": 1200.0,
+        "twin": tiny.twin.model_copy(update={"upkeep": quick}),
+        "drifts": [Drift(at=420.0, change="impatience", factor=4.0)],
+    }
+    monkeypatch.setattr(in_runs, "load", lambda _: tiny.model_copy(update=changes))
+    spans = {"before": (-180, 0), "after": (300, 780)}
+    monkeypatch.setattr(in_runs, "SPANS_S", spans)
+    found = in_runs.judge_runs(0, 1)
+    np.testing.assert_allclose(found.ways[in_runs.OURS][0, 0], found.ways[in_runs.ALONE][0, 0], atol=1e-3)
+    np.testing.assert_allclose(found.ways[in_runs.ANEW][0, 0], found.ways[in_runs.ALONE][0, 0], atol=1e-3)
+    after = {name: spans[0, 1] for name, spans in found.ways.items()}
+    assert len({round(value, 4) for value in after.values()}) == 4
+    assert found.found_s[0] >= 0 and np.isnan(found.back_s[0])
+    assert {row.names[1] for row in in_runs.run_rows(found)} >= {in_runs.OURS, in_runs.FADING, in_runs.NETWORK}
+
+
 def test_slots_are_counted_against_their_deadline() -> None:
     times = {"alone": np.array([0.1, 0.2]), "beside training, duty 0.5": np.array([0.1, 0.3])}
     found = beside.Beside(times, 0.25, {"alone": 0, "beside training, duty 0.5": 40})
@@ -158,6 +188,10 @@ def test_a_judgement_of_parts_says_what_holds(courses, monkeypatch) -> None:
     fault = operating.Fault("bad", "nothing", 0, 1.0, False)
     monkeypatch.setattr(judging, "inject_faults", lambda *_: [fault])
     monkeypatch.setattr(judging, "swipe_world", lambda *_: None)
+    spans = np.full((2, len(in_runs.SPANS_S)), 2.0)
+    ways = {in_runs.OURS: spans, in_runs.ANEW: spans - 0.1, in_runs.FADING: spans, in_runs.ALONE: spans + 0.1}
+    lived = in_runs.InRuns(ways, np.full(2, 1.9), np.ones(2), np.ones(2), np.array([40.0, np.nan]), 0)
+    monkeypatch.setattr(judging, "judge_runs", lambda *_: lived)
     times = {"alone": np.ones(3), f"beside training, duty {beside.DUTY:g}": np.ones(3)}
     monkeypatch.setattr(judging, "time_slots", lambda *_: beside.Beside(times, 2.0, dict.fromkeys(times, 20)))
     score = detecting.Score(np.array([3.0]), 0.5)
@@ -181,4 +215,5 @@ def test_a_judgement_of_parts_says_what_holds(courses, monkeypatch) -> None:
     assert sum("back within 10 %" in name and holds for name, holds in held.items()) == 2
     assert sum("transfer" in name and holds for name, holds in held.items()) == 2
     assert not any("half its energy" in name and holds for name, holds in held.items())
-    assert len(told) == 7 and json.loads(judged.to_json())["claims"]
+    assert [holds for name, holds in held.items() if "campus-drift" in name] == [True, True, True, False]
+    assert len(told) == 8 and json.loads(judged.to_json())["claims"]

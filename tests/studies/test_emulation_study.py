@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from twinloop.learning import LEVELS, Quantity
 from twinloop.studies import evaluate_emulation
 from twinloop.studies.evaluate.emulation.baselines import Baselines
 from twinloop.studies.evaluate.emulation.folds import DEFAULT, folds_of
+from twinloop.studies.evaluate.emulation.judgement import _method
 from twinloop.studies.evaluate.emulation.scoring import Bootstrap, Scores
 from twinloop.training import (
     EmulatorSettings,
@@ -108,8 +110,16 @@ def test_a_judgement_has_every_model_at_every_horizon_and_says_what_was_claimed(
     told: list[str] = []
     judged = evaluate_emulation(source(), horizons=(3, 1), split=2, settings=TINY, progress=told.append)
     assert judged.rows[0].names == ("1", DEFAULT)
+    assert not any("left out" in line for line in judged.method)
     models = {row.names[1] for row in judged.rows if row.names[0] == "3"}
-    assert {DEFAULT, "last value", "EWMA", "candidate: gru", "gru, recursive (some steps)", "candidate: linear"} <= models
+    assert {
+        DEFAULT,
+        "last value",
+        "EWMA",
+        "candidate: gru",
+        "gru, recursive (some steps)",
+        "candidate: linear",
+    } <= models
     assert len(judged.claims) == 5 and len(told) == 3
     for row in judged.rows:
         assert 0 < row.values["CRPS / std"].value < 2 and 0 <= row.values["coverage of 90 %"].value <= 1
@@ -123,6 +133,13 @@ def test_a_judgement_has_every_model_at_every_horizon_and_says_what_was_claimed(
     assert worse.measured.value == pytest.approx(ratio - 1, abs=1e-6)
     names = {path.name for path in judged.save(tmp_path)}
     assert names == {f"emulation_made_{what}.png" for what in ("bands", "scores", "reliability")}
+
+
+def test_a_judgement_says_which_files_it_left_out() -> None:
+    whole = source()
+    still = replace(whole.sequences[0], value=np.full(60, 3.0))
+    samples = samples_of(replace(whole, sequences=(still, *whole.sequences[1:])), (1,))
+    assert "1 of 6 sequences left out: f0 is constant (3)" in _method(samples, TINY, 2)
 
 
 @pytest.mark.data

@@ -1,6 +1,9 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import equinox as eqx
+import jax
 import numpy as np
 import pytest
 
@@ -142,11 +145,38 @@ def test_a_saved_emulator_has_a_card_that_says_what_it_is(tmp_path: Path) -> Non
     assert load_emulator(out, attribute="y").horizons == (1, 4) and len(told) == 2
 
 
+def still(count: int) -> SequenceSet:
+    """The set with its first files constant."""
+    whole = source()
+    constant = [replace(one, value=np.full(len(one.value), 3.0)) for one in whole.sequences[:count]]
+    return replace(whole, sequences=(*constant, *whole.sequences[count:]))
+
+
+def test_training_tells_what_it_left_out(tmp_path: Path, monkeypatch, trained) -> None:
+    monkeypatch.setattr("twinloop.training.forecasting.saving.train_emulators", lambda *_: [trained])
+    told: list[str] = []
+    out = tmp_path / "y.safetensors"
+    train_and_save(still(2), out, horizons=(1,), settings=TINY, seed=0, command="", progress=told.append)
+    assert told == ["2 of 6 sequences left out: file 0 is constant (3), file 1 is constant (3)"]
+    left_out = json.loads(out.with_suffix(".json").read_text())["data"]["left_out"]
+    assert left_out == ["file 0 is constant (3)", "file 1 is constant (3)"]
+
+
+@pytest.mark.parametrize("what", ["score", "weight"])
+def test_what_did_not_converge_is_not_saved(tmp_path: Path, monkeypatch, trained, what: str) -> None:
+    if what == "score":
+        broken = replace(trained, metrics={"1": {"rmse_over_std": float("nan")}})
+    else:
+        spoilt = jax.tree.map(lambda leaf: leaf * np.nan if eqx.is_inexact_array(leaf) else leaf, trained.emulator)
+        broken = replace(trained, emulator=spoilt)
+    monkeypatch.setattr("twinloop.training.forecasting.saving.train_emulators", lambda *_: [broken])
+    with pytest.raises(DataError, match=r"made: training did not converge \((rmse_over_std of 1 is nan|weights)"):
+        train_and_save(source(), tmp_path / "y.safetensors", horizons=(1,), settings=TINY, seed=0, command="")
+    assert not list(tmp_path.iterdir())
+
+
 def test_sets_without_enough_to_learn_from_are_refused() -> None:
-    constant = source()
-    still = [Sequence(s.name, np.full(70, 3.0), s.covariates, s.scored) for s in constant.sequences[:4]]
-    mixed = SequenceSet(**{**vars(constant), "sequences": (*still, *constant.sequences[4:])})
     with pytest.raises(DataError, match=r"2 of 6 files or blocks can be used: file 3 is constant \(3\)"):
-        samples_of(mixed, (1,))
+        samples_of(still(4), (1,))
     with pytest.raises(DataError, match=r"at least 60 are needed for 50 steps"):
         samples_of(source(steps=50), (50,))

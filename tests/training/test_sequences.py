@@ -75,6 +75,51 @@ def test_traces_that_are_too_short_say_how_long_they_must_be(tmp_path: Path) -> 
         samples_of(source, (1, 10))
 
 
+def noise(rows: int = 400) -> np.ndarray:
+    return np.random.default_rng(0).random(rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda x: 1e20 * x,
+            r"csv: x reaches 9.97e\+19 in mine block \d; expected numbers up to 1e\+15 in size; rescale",
+        ),
+        (lambda x: 1e300 * x, r"csv: x reaches 9.97e\+299 in mine block"),
+        (lambda x: 1e-25 * x, r"csv: x differs by 2.9e-26 only; expected differences above 1e-18; rescale"),
+        (
+            lambda x: 1e9 + x,
+            r"csv: x changes by about 0.2\d in numbers of size 1e\+09 .*subtract an offset such as 1e\+09",
+        ),
+    ],
+)
+@pytest.mark.parametrize("asked", [("x",), ("y", ["x"])])
+def test_numbers_that_32_bits_cannot_hold_are_refused(tmp_path: Path, asked: tuple, change, message: str) -> None:
+    x = change(noise())
+    text = "t,x,y\n" + "".join(f"{k},{x[k]:.17g},{k % 7}\n" for k in range(400))
+    if len(asked) > 1:
+        message = message.replace("1e-18", "1e-06")
+    with pytest.raises(DataError, match=message):
+        samples_of(read_own_table([written(tmp_path, text)], "t", *asked), (1,))
+
+
+def test_large_numbers_that_differ_enough_and_constant_covariates_are_taken(tmp_path: Path) -> None:
+    x = 1e5 + 1e3 * noise()
+    text = "t,x,c\n" + "".join(f"{k},{x[k]:.17g},0.1\n" for k in range(400))
+    samples = samples_of(read_own_table([written(tmp_path, text)], "t", "x", ["c"]), (1,))
+    assert len(samples.files) == 8 and samples.told_left_out is None
+
+
+def test_what_is_left_out_is_told_with_its_reason(tmp_path: Path) -> None:
+    x = np.where(np.arange(800) < 400, 3.0, noise(800))
+    text = "t,x\n" + "".join(f"{k},{x[k]:.17g}\n" for k in range(800))
+    samples = samples_of(read_own_table([written(tmp_path, text)], "t", "x"), (1,))
+    assert samples.files == tuple(f"mine block {k}" for k in range(5, 9))
+    told = ", ".join(f"mine block {k} is constant (3)" for k in range(1, 5))
+    assert samples.told_left_out == f"4 of 8 blocks of time left out: {told}"
+
+
 def test_an_unknown_set_suggests_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no such data set; expected did you mean irish5g\?"):
         load_sequences("irish5", tmp_path)

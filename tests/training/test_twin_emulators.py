@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import equinox as eqx
@@ -18,7 +19,13 @@ from twinloop.entities import USER_ATTRIBUTES, column
 from twinloop.errors import DataError, ModelError
 from twinloop.learning import save_emulator
 from twinloop.scenario import build_loop, dump
-from twinloop.training import EmulatorSettings, TwinRecord, train_twin_emulators, twin_sequences
+from twinloop.training import (
+    EmulatorSettings,
+    TwinRecord,
+    train_and_save_twins,
+    train_twin_emulators,
+    twin_sequences,
+)
 from twinloop.training.forecasting.samples import samples_of
 from twinloop.training.forecasting.train import forecast_candidates
 from twinloop.training.forecasting.twin_records import BASELINES, COVARIATES, believed_world
@@ -111,6 +118,25 @@ def test_a_run_forecasts_what_training_forecast(trained, tmp_path: Path) -> None
         np.testing.assert_allclose(forecast.emulated[:, WATCH], np.clip(wanted, 0, 600), rtol=1e-4, atol=1e-3)
 
 
+def test_a_card_with_other_covariates_than_the_weights_have_is_refused(trained, tmp_path: Path) -> None:
+    path = saved(trained, tmp_path / "m.safetensors", covariates=list(COVARIATES[1:]))
+    wanted = f"m.json: {len(COVARIATES) - 1} covariates; expected {len(COVARIATES)}, as many as the networks"
+    with pytest.raises(ModelError, match=wanted):
+        learned(path, LastValue(), 1.0)
+
+
+def test_emulators_of_twins_that_did_not_converge_are_not_saved(trained, tiny, tmp_path: Path, monkeypatch) -> None:
+    broken = replace(trained, metrics={"watch_s": {"trained": {"rmse": float("nan")}}})
+    place = "twinloop.training.forecasting.twin_emulators"
+    monkeypatch.setattr(f"{place}.record_twins", lambda *_, **__: heard()[0])
+    monkeypatch.setattr(f"{place}.train_twin_emulators", lambda *_, **__: broken)
+    with pytest.raises(DataError, match="did not converge"):
+        train_and_save_twins(
+            tiny, tmp_path / "m.safetensors", attributes=None, duration_s=120.0, seed=0, command="twinloop"
+        )
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_simulated_network_is_the_twins_and_not_the_networks(tiny) -> None:
     loop, state = build_loop(tiny)
     inside, _ = believed_world(loop, state, 5)
@@ -200,7 +226,7 @@ def test_wrong_options_are_told_before_anything_is_simulated(twinloop, tmp_path,
         ({"attributes": ["cpu_ratio"]}, "trained on 'cpu_ratio'; expected an attribute of user twins"),
         ({"step_s": 0.5}, "trained in steps of 0.5 s; expected steps of 1 s"),
         ({"attributes": ["watch_s", "buffer_s"]}, "attributes, scales and weights do not agree"),
-        ({"scales": [0.0]}, "attributes, scales and weights do not agree"),
+        ({"scales": [0.0]}, "scales are .0.0.; expected a list of positive numbers"),
         ({"kind": "viewers"}, "a model of kind 'viewers'"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from twin_cases import LENGTH_S, forecast, observations, twins
 
 from twinloop.entities import USER_ATTRIBUTES, column
-from twinloop.twins import SwipeCounts, assimilate, empty_swipes, empty_twins, swipe_hazard, viewer_factor, with_prior
+from twinloop.twins import SwipeCounts, assimilate, begun_anew, empty_swipes, empty_twins, swipe_hazard, viewer_factor
 
 SWIPES, WATCH, CLASS, X = (
     column(USER_ATTRIBUTES, name) for name in ("swipes", "last_watch_s", "last_class", "position_x_m")
@@ -20,7 +20,7 @@ def watched(hazard: np.ndarray, viewers: float) -> SwipeCounts:
     """Counts as expected of so many viewers of two classes of 4 s and 2.5 s, on a prior of .05."""
     reached = viewers * np.cumprod(np.concatenate([np.ones((2, 1)), 1 - hazard[:, :-1]], axis=1), axis=1)
     reached[1, 3:] = 0.0
-    counts = empty_swipes(3, jnp.array([4.0, 2.5]), jnp.full((2, 4), 0.05), 0.42)
+    counts = empty_swipes(jnp.ones(3, bool), jnp.array([4.0, 2.5]), jnp.full((2, 4), 0.05), 0.42)
     counted = (jnp.asarray(hazard * reached, jnp.float32), jnp.asarray(reached, jnp.float32))
     return eqx.tree_at(lambda c: (c.left, c.reached), counts, counted)
 
@@ -78,7 +78,7 @@ def test_a_class_without_length_is_refused():
 
 def test_a_prior_that_does_not_fit_the_classes_is_refused():
     with pytest.raises(ValueError, match=r"give probabilities of shape \(1, 5\)"):
-        empty_swipes(1, jnp.array([5.0]), jnp.full((1, 3), 0.1), 0.4)
+        empty_swipes(jnp.ones(1, bool), jnp.array([5.0]), jnp.full((1, 3), 0.1), 0.4)
 
 
 def test_many_viewings_give_their_hazard():
@@ -95,12 +95,20 @@ def test_a_class_never_seen_borrows_what_the_others_showed_against_the_prior():
     np.testing.assert_allclose(hazard_of(one)[1, :3], 1 - 0.95**3, rtol=0.03)
 
 
-def test_another_prior_starts_counting_anew_and_keeps_what_is_known_of_users():
+def test_counting_anew_keeps_the_prior_and_what_is_known_of_users():
     seen = eqx.tree_at(lambda c: c.own_left, watched(TRUE, 1000.0), jnp.array([0.0, 3.0, 9.0]))
-    other = jnp.full((2, 4), 0.2)
-    begun = with_prior(seen, other)
-    np.testing.assert_allclose(hazard_of(begun)[0], other[0], rtol=1e-5)
+    begun = begun_anew(seen)
+    np.testing.assert_allclose(hazard_of(begun)[0], 0.05, rtol=1e-5)
     np.testing.assert_array_equal(viewer_factor(begun), viewer_factor(seen))
+
+
+def test_viewings_of_those_who_are_moved_on_with_a_group_are_not_counted():
+    alone = jnp.arange(twins().swipes.counted.shape[0]) != 0
+    state = eqx.tree_at(lambda t: t.swipes.counted, twins(), alone)
+    told = {(user, what): (level, 0) for user in (0, 1) for what, level in ((SWIPES, 1.0), (WATCH, 0.5), (CLASS, 1.0))}
+    counts = step(state, observations(0, told), forecast(), jnp.int32(0)).swipes
+    assert float(counts.left.sum()) == 1.0
+    assert counts.latest.video_class[:2].tolist() == [-1, 1]
 
 
 def test_factors_are_learned_from_who_leaves_sooner():

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from twinloop.cli.outputs import writable_folder, writable_json
+from twinloop.cli.run import LARGEST_SEED
 from twinloop.cli.train import (
     DataFolder,
     DataSetName,
@@ -30,9 +32,23 @@ app = typer.Typer(
     help="Judge emulators, generators, collection and upkeep on data not used in fitting.", no_args_is_help=True
 )
 Data = Annotated[Path, typer.Option("--data", help="Folder of the data sets.", envvar="TWINLOOP_DATA", metavar="DIR")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder for the figures (PNG).", metavar="DIR")]
-Json = Annotated[Path | None, typer.Option("--json", help="File for the results as JSON.", metavar="FILE")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of the simulated people.", min=0)]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder for the figures (PNG).", metavar="DIR", callback=writable_folder),
+]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", help="File for the results as JSON.", metavar="FILE", callback=writable_json),
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        help="Seed of all that is drawn: people, parts of the data, training, resamples.",
+        min=0,
+        max=LARGEST_SEED,
+    ),
+]
 
 
 @app.command()

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from twinloop.cli.run import existing, seconds
+from twinloop.cli.outputs import writable_model
+from twinloop.cli.run import LARGEST_SEED, existing, seconds
 from twinloop.cli.train_generator import generator
 from twinloop.errors import DataError
 
@@ -32,7 +33,10 @@ OwnFiles = Annotated[list[Path] | None, typer.Option("--file", help="A CSV file,
 TimeColumn = Annotated[str | None, typer.Option("--time", help="Its column of time.", metavar="COLUMN")]
 ValueColumn = Annotated[str | None, typer.Option("--value", help="Its column to forecast.", metavar="COLUMN")]
 OwnCovariates = Annotated[list[str] | None, typer.Option("--covariate", help="Columns beside it.", metavar="COLUMN")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of training.", min=0)]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of training.", min=0, max=LARGEST_SEED)]
+Out = Annotated[
+    Path, typer.Option("--out", help="File for the weights.", metavar="MODEL.safetensors", callback=writable_model)
+]
 
 _MOST_AHEAD = 1000
 _SHORTEST_S, _LONGEST_S = 120.0, 7200.0
@@ -48,7 +52,7 @@ app.command()(generator)
 
 @app.command()
 def emulator(
-    out: Annotated[Path, typer.Option("--out", help="File for the weights.", metavar="MODEL.safetensors")],
+    out: Out,
     dataset: Annotated[
         str | None, typer.Option("--dataset", help="A data set with sequences, or csv.", metavar="NAME")
     ] = None,
@@ -84,7 +88,7 @@ def emulator(
             {"--dataset": dataset, "--file": file, "--time": time, "--value": value, "--covariate": covariate}
             | {"--horizons": horizons},
         )
-        _emulators_of_twins(scenario, attributes, duration, checked_output(out), data, model, seed)
+        _emulators_of_twins(scenario, attributes, duration, out, data, model, seed)
         return
     _say_nothing("--dataset", {"--attributes": attributes, "--duration": duration})
     if dataset is None:
@@ -95,7 +99,7 @@ def emulator(
     source = sequences_from(dataset, data, file, time, value, covariate)
     trained = train_and_save(
         source,
-        checked_output(out),
+        out,
         horizons=steps_ahead(horizons or "1,5,10"),
         settings=settings_from(model),
         seed=seed,
@@ -153,7 +157,7 @@ def viewers(
     data: Annotated[
         Path, typer.Option("--data", help="Folder of the data sets.", envvar="TWINLOOP_DATA", metavar="DIR")
     ],
-    out: Annotated[Path, typer.Option("--out", help="File for the weights.", metavar="MODEL.safetensors")],
+    out: Out,
     method: Annotated[
         str, typer.Option("--method", help="gail, clone, machine, or gail_alone.", metavar="METHOD")
     ] = "gail",
@@ -167,7 +171,7 @@ def viewers(
     console = Console()
     metrics = train_and_save_viewers(
         data,
-        checked_output(out),
+        out,
         method,
         seed=seed,
         command=" ".join(["twinloop", *sys.argv[1:]]),
@@ -229,14 +233,3 @@ def twin_settings_from(models: list[str] | None) -> "twinloop.training.EmulatorS
     from twinloop.training import TWIN_SETTINGS
 
     return TWIN_SETTINGS if not models else replace(TWIN_SETTINGS, kinds=settings_from(models).kinds)
-
-
-def checked_output(out: Path) -> Path:
-    """`out`, once it is sure that it can be written: training takes minutes. Raises OutputError otherwise."""
-    from twinloop.errors import OutputError
-
-    if out.suffix != ".safetensors":
-        raise OutputError(f"{out}: the name of a model ends in .safetensors; give another --out")
-    if out.is_dir() or not next(parent for parent in out.absolute().parents if parent.exists()).is_dir():
-        raise OutputError(f"{out}: cannot be written there; give another --out")
-    return out

@@ -13,7 +13,15 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from twinloop.emulation.forecast import Z90, AbstractEmulator, KindForecast, news, rounding_std
 from twinloop.entities import USER_ATTRIBUTES, column
 from twinloop.errors import ModelError
-from twinloop.learning import Arrival, Emulator, EmulatorState, load_emulator, read_card
+from twinloop.learning import (
+    Arrival,
+    Emulator,
+    EmulatorState,
+    blank_memory,
+    load_emulator,
+    network_features,
+    read_card,
+)
 from twinloop.twins import Current, Kind
 
 CELL_CHANGE = "cell_change"
@@ -22,6 +30,7 @@ AGE = " age"
 _COLUMNS: Mapping[str, int] = {attribute.name: at for at, attribute in enumerate(USER_ATTRIBUTES)}
 _LOW, _HIGH = (np.array([getattr(each, end) for each in USER_ATTRIBUTES], np.float32) for end in ("low", "high"))
 _SERVING = column(USER_ATTRIBUTES, "serving_cell")
+_LEAST, _MOST = 1e-30, 1e30
 
 
 class LearnedState(eqx.Module):
@@ -115,8 +124,9 @@ def learned(path: Path, base: AbstractEmulator[Any], slot_s: float) -> Learned:
 
     `path` is a model of one attribute or of several, or a folder of such models.
 
-    Raises ModelError where a file is missing, damaged or of another kind, where it was trained on an attribute that
-    users' twins do not have, in other steps, or not for the next step, and where two files are of one attribute.
+    Raises ModelError where a file is missing, damaged or of another kind, where its card does not fit its weights,
+    where it was trained on an attribute that users' twins do not have, in other steps, or not for the next step, and
+    where two files are of one attribute.
     """
     if not path.is_dir():
         return _loaded(path, base, slot_s)
@@ -138,26 +148,46 @@ def learned(path: Path, base: AbstractEmulator[Any], slot_s: float) -> Learned:
 
 def _loaded(path: Path, base: AbstractEmulator[Any], slot_s: float) -> Learned:
     card, trained = read_card(path), load_emulator(path)
+    beside = path.with_suffix(".json")
     several = isinstance(card.get("attributes"), list)
     names = [str(name) for name in card["attributes"]] if several else [str(card.get("attribute"))]
     levels = {attribute.name: at for at, attribute in enumerate(USER_ATTRIBUTES) if attribute.kind == "level"}
     for name in names:
         if name not in levels:
             raise ModelError(path, f"trained on {name!r}", f"an attribute of user twins: {', '.join(levels)}")
-    if float(card.get("step_s", 0.0)) != slot_s:
-        raise ModelError(
-            path, f"trained in steps of {card.get('step_s')} s", f"steps of {slot_s:g} s, the twins' slots"
-        )
+    step_s = card.get("step_s")
+    if not _is_number(step_s):
+        raise ModelError(beside, f"step_s is {step_s!r}", f"a number of seconds, {slot_s:g} as the twins' slots")
+    if step_s != slot_s:
+        raise ModelError(path, f"trained in steps of {step_s} s", f"steps of {slot_s:g} s, the twins' slots")
     if 1 not in trained.horizons:
         raise ModelError(path, f"trained for horizons {', '.join(map(str, trained.horizons))}", "horizon 1 among them")
-    scale = np.asarray(card.get("scales", [1.0] * len(names)), np.float32)
+    scales = card.get("scales", [1.0] * len(names))
+    if not isinstance(scales, list) or not all(_is_number(one) and _LEAST < one < _MOST for one in scales):
+        raise ModelError(beside, f"scales are {scales!r}", "a list of positive numbers, one for each attribute")
+    scale = np.asarray(scales, np.float32)
     led = trained if several else jax.tree.map(lambda leaf: leaf[None], trained.only((1,)))
-    if led.linear.ndim != 3 or not led.linear.shape[0] == len(names) == len(scale) or not (scale > 0).all():
-        raise ModelError(
-            path.with_suffix(".json"), "attributes, scales and weights do not agree", "the card of training"
-        )
-    covariates = tuple(str(name) for name in card.get("covariates", []))
+    if led.linear.ndim != 3 or not led.linear.shape[0] == len(names) == len(scale):
+        raise ModelError(beside, "attributes, scales and weights do not agree", "the card of training")
+    covariates = _covariates(beside, card, trained)
     return Learned(base, led, jnp.asarray(scale), tuple(levels[name] for name in names), covariates)
+
+
+def _is_number(said: object) -> bool:
+    return isinstance(said, (int, float)) and not isinstance(said, bool)
+
+
+def _covariates(beside: Path, card: Mapping[str, Any], trained: Emulator) -> tuple[str, ...]:
+    """Names of the covariates. Raises ModelError where they are no list of names, or not as many as networks read."""
+    said = card.get("covariates", [])
+    if not isinstance(said, list) or not all(isinstance(name, str) for name in said):
+        raise ModelError(beside, f"covariates are {said!r}", "a list of names")
+    own = network_features(trained.quantity, blank_memory(trained.quantity, 1), jnp.zeros((1, 0))).shape[1]
+    for network in trained.networks:
+        read = network.structure.inputs - own
+        if read != len(said):
+            raise ModelError(beside, f"{len(said)} covariates", f"{read}, as many as the networks were trained with")
+    return tuple(said)
 
 
 def _forgotten(state: EmulatorState, blank: EmulatorState, who: Bool[Array, " entities"]) -> EmulatorState:

@@ -28,6 +28,8 @@ def save_model(path: Path, model: eqx.Module, card: Mapping[str, Any]) -> None:
         path.with_suffix(".json").write_text(json.dumps(dict(card), indent=1) + "\n", encoding="utf-8")
     except OSError as fault:
         raise OutputError(f"{path}: cannot be written ({fault.strerror or fault}); give another path") from None
+    except SafetensorError as fault:
+        raise OutputError(f"{path}: cannot be written ({fault}); give another path") from None
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -254,7 +254,7 @@ def _value_table(run: Run) -> Table:
         for first, *parts, age, got, work, took in zip(*columns, strict=True)
     ]
     titles = ["from", "value", "fidelity", "gain", "cost", "age", "reports", "multiply-adds", "computed in"]
-    return Table("Value by window", titles, rows)
+    return Table("Value by window", titles, rows, wide=True)
 
 
 def _twin_lead(run: Run) -> str:
@@ -294,7 +294,7 @@ def _collection_table(run: Run) -> Table:
     bits = twins.collected_by_kind(run)
     total = sum(bits.values()) or 1.0
     rows = [[f"reports of {kind}", si(value, "bit"), share(value / total)] for kind, value in bits.items()]
-    for name, label in (("reports", "reports in all"), ("late", "of these late"), ("duplicates", "received twice")):
+    for name, label in (("reports", "reports in all"), ("late", "of these late")):
         values = run.optional("collection", name)
         if values is not None:
             rows.append([label, f"{int(np.nansum(values)):,}", ""])

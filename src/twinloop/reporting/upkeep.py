@@ -39,23 +39,26 @@ def _lead(run: Run) -> str:
     if not told:
         return "The model of when viewers leave was not kept: upkeep was off, or nobody was seen to leave."
     number = {kind: sum(event["kind"] == kind for event in events(run)) for kind in _DONE}
+    drills = sum(str(event["reason"]).startswith("drill") for event in events(run))
+    drilled = f" ({count(drills, 'drill')} among them)" if drills else ""
     text = (
         f"The twins' model of when viewers leave was found to have drifted {_times(number['drift'])}. "
-        f"{count(number['promoted'], 'new version')} came into service, {number['refused']} were refused after trial "
-        f"on fresh views, {number['rolled back']} rolled back."
+        f"{count(number['promoted'], 'new version')} came into service{drilled}. Refused after trial on fresh views: "
+        f"{number['refused']}, rolled back: {number['rolled back']}."
     )
     pace: Mapping[str, Any] = run.summary.get("pace") or {}
     if pace:
         late = int(pace["late_slots"])
         text += (
             f" Training and all, the slowest block took {si(float(pace['slowest_slot_s']), 's')} a slot of "
-            f"{si(run.slot_s, 's')}: " + (f"{count(late, 'slot')} came late." if late else "no slot came late.")
+            f"{si(run.slot_s, 's')}: "
+            + (f"blocks of {count(late, 'slot')} fell behind." if late else "none fell behind.")
         )
     return text
 
 
 def _times(number: int) -> str:
-    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")
+    return {0: "at no time", 1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
 def _drift_table(run: Run) -> Table:
@@ -72,8 +75,8 @@ def _drift_table(run: Run) -> Table:
     heads = ["at", "change", "found after", "new version after", "surprise before", "until then", "at last",
              "network's own, at last", "twins / network's own"]  # fmt: skip
     note = (
-        "Surprise in nats a view, of 60 looks each. Another world can be harder or easier to foretell than the old "
-        "one, which is why the network's own hazards stand beside it."
+        "Surprise in nats a view, before and at last of 60 looks. Another world can be harder or easier to foretell "
+        "than the old one, which is why the network's own hazards stand beside it."
     )
     return Table("Changes of behaviour that the scenario put in", heads, rows, note, 2, wide=True)
 

@@ -139,9 +139,11 @@ def _held_to_truth(before: LoopState, after: LoopState, outcome: Outcome) -> dic
     """By user attribute, of those present whom the twins know: true_fidelity, 1 - mean of min(|foretold - true| /
     spread, 1), and how many of `compared` were `covered` by the 90 % interval foretold for them.
 
-    Of all users and not of those whose reports came: who reports changes reports what was not foretold.
+    True is what lies within the range that can be reported. Of all users and not of those whose reports came: who
+    reports changes reports what was not foretold.
     """
-    truth, forecast = user_truth(outcome), before.forecast.users
+    low, high = (np.array([getattr(entry, end) for entry in USER_ATTRIBUTES], np.float32) for end in ("low", "high"))
+    truth, forecast = jnp.clip(user_truth(outcome), low[None, :], high[None, :]), before.forecast.users
     foretold = forecast.emulated
     unit = jnp.maximum(spread(after.twin.users.scale), quantum("users"))
     off = jnp.minimum(jnp.abs(foretold - truth) / unit[None, :], 1.0)

@@ -180,6 +180,7 @@ class _Live:
         files.drop_parts_from(target, self.next_slot // self.block_slots)
         if self.upkeep is not None:
             self.looks = [self.upkeep.observe(part) for part in files.read_parts(target, "views")]
+            self.upkeep.served(self.world.state.twin.swipes)
 
     def go_on(self, target: Path | None, progress: Progress | None) -> RunResult:
         """Lives the remaining blocks, or as many as Ctrl-C leaves."""
@@ -302,7 +303,8 @@ class _Live:
             "pace": vars(self.pace),
         }
         if self.upkeep is not None and self.looks:
-            summary["upkeep"] = self.upkeep.told(self.scenario.drifts, pa.concat_tables(self.looks))
+            looks = pa.concat_tables(self.looks)
+            summary["upkeep"] = self.upkeep.told(self.scenario.drifts, looks, self.next_slot)
         rows = self.windows.rows(self._worth(), emulation_multiply_adds(self.loop, self.world.state))
         summary["twin_value"] = value_summary(rows)
         if target is not None:

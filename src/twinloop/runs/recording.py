@@ -212,6 +212,7 @@ def _forecasts(block: Block) -> pa.Table:
     names = [USER_ATTRIBUTES[column].name for column in levels]
     slots, people = block.slots, len(rows)
     truth = np.stack([block.truth[_TRUTH_OF.get(name, name)][:, rows] for name in names], axis=2)
+    truth = np.clip(truth, [USER_ATTRIBUTES[at].low for at in levels], [USER_ATTRIBUTES[at].high for at in levels])
     present = np.broadcast_to(block.truth["active"][:, rows, None], truth.shape)
     table = pa.table(
         {
@@ -313,8 +314,8 @@ class Totals:
 
 @dataclass
 class Pace:
-    """Whether slots were lived as fast as they pass: `late_slots` are those of blocks that took longer than they last,
-    `slowest_slot_s` the time of a slot in the slowest block, upkeep and all.
+    """Whether blocks were lived as fast as they pass: `late_slots` are those of blocks that took longer than they last,
+    `slowest_slot_s` the mean time of a slot in the slowest block, upkeep and all. Single slots are not timed.
     """
 
     late_slots: int = 0

@@ -16,12 +16,13 @@ from twinloop.learning import Upkeep as ModelUpkeep
 from twinloop.learning import UpkeepRules, cumulative_detector
 from twinloop.runs.recording import Block, Values
 from twinloop.scenario import Drift, Upkeep
-from twinloop.twins import SwipeCounts, with_prior
+from twinloop.twins import SwipeCounts, begun_anew
 
 _REST_SLOTS = 60
 _LEARNING_RATE = 1e-2
 _SPOILED = 1.5
 _JUDGED_LOOKS = 60
+DRILL = "drill: a spoiled version"
 _VIEWS = ("slot", "video_class", "second", "factor", "twins", "truth")
 _LOOKS = ("slot", "version", "twins", "model", "first_model", "truth")
 _SIGNALS = ("swipes", "swipes by class")
@@ -32,8 +33,8 @@ _signals = eqx.filter_jit(swipe_signals)
 class ViewingUpkeep:
     """Keeps a run's `LeavingModel` current from the views that the twins saw end.
 
-    A look is `look_views` of them. A version that is promoted or sent back becomes the prior of the twins' counts at
-    the end of a block, and counting begins anew on it. All of it follows from the views, so that a run is resumed by
+    A look is `look_views` of them. At the end of a block the version in service becomes the prior of the twins' counts,
+    and counting begins anew where a drift was found. All of it follows from the views, so that a run is resumed by
     observing once more those that were saved.
     """
 
@@ -57,6 +58,7 @@ class ViewingUpkeep:
         )
         self._waiting = np.zeros((0, len(_VIEWS)))
         self._drilled = part.drill is None
+        self._taken = (0, 0)
 
     def prepare(self) -> None:
         """Compile what will be needed, so that nothing is compiled in operation."""
@@ -70,7 +72,7 @@ class ViewingUpkeep:
         """Take in views as `ended_views` gives them; returns the looks that became full.
 
         Of each look: how surprised (nats a view) the twins were, the version in service without their counts, the first
-        one, and a model that knows the truth.
+        one, and the network's own hazards and factors.
         """
         fresh = np.stack([np.asarray(views[name], np.float64) for name in _VIEWS], axis=1)
         self._waiting = np.concatenate([self._waiting, fresh])
@@ -81,17 +83,22 @@ class ViewingUpkeep:
         return pa.table({name: [look[name] for look in looks] for name in _LOOKS}, schema=_LOOK_SCHEMA)
 
     def served(self, counts: SwipeCounts) -> SwipeCounts:
-        """The twins' counts, begun anew where another version than their prior is in service."""
-        hazard = self._upkeep.model.hazard()
-        return counts if bool(jnp.array_equal(hazard, counts.prior)) else with_prior(counts, hazard)
+        """The twins' counts with what was done since the last call: another prior, or begun anew after an alarm."""
+        version, alarms = self._taken
+        found = sum(event.kind == "drift" for event in self._upkeep.events)
+        self._taken = (self._upkeep.version, found)
+        if self._upkeep.version != version:
+            counts = eqx.tree_at(lambda c: c.prior, counts, self._upkeep.model.hazard())
+        return begun_anew(counts) if found > alarms else counts
 
-    def told(self, drifts: Sequence[Drift], looks: pa.Table) -> dict[str, Any]:
-        """What was done, and what became of each drift: for a summary."""
+    def told(self, drifts: Sequence[Drift], looks: pa.Table, slots: int) -> dict[str, Any]:
+        """What was done in `slots` slots, and what became of each drift in them: for a summary."""
         events = [asdict(event) for event in self._upkeep.events]
+        lived = [drift for drift in drifts if drift.at < slots * self._slot_s]
         return {
             "version": self._upkeep.version,
             "events": events,
-            "drifts": [fate_of(drift, drifts, looks, events, self._slot_s) for drift in drifts],
+            "drifts": [fate_of(drift, lived, looks, events, self._slot_s) for drift in lived],
         }
 
     def save(self, folder: Path, about: Mapping[str, Any]) -> None:
@@ -127,7 +134,7 @@ class ViewingUpkeep:
             return
         model = self._upkeep.model
         spoiled = eqx.tree_at(lambda m: m.by_second, model, model.by_second + _SPOILED)
-        self._upkeep.impose(slot, spoiled, "drill: a spoiled version")
+        self._upkeep.impose(slot, spoiled, DRILL)
         self._drilled = True
 
 
@@ -141,7 +148,9 @@ def ended_views(
 
     A viewer's factor is taken relative to the mean of all, so that a change of everybody is the model's to learn.
 
-    `hazard` and `leave_factor` are the network's: they only say how surprised a model would be that knows the truth.
+    `hazard` and `leave_factor` are the network's: they only say how surprised somebody would be who knows them. That is
+    not the least there is: seconds of a video and of a slot do not begin together, which twins learn and hazards do
+    not say.
     """
     video_class = block.trace["view_video_class"]
     chosen: list[tuple[int, Values]] = []
@@ -182,19 +191,16 @@ def fate_of(
 ) -> dict[str, Any]:
     """When a drift was found and answered, and the twins' surprise before it, until then, and at last.
 
-    `before` are the 60 looks before it, `after` the 60 before the next drift or the end, and `missed` those from the
-    drift to the answer (60 where there was none); each beside what a model that knows the truth would have had.
+    The answer is the first version that came of data gathered after the drift and was not sent back. `before` are the
+    60 looks before the drift, `after` the 60 before the next drift or the end, and `missed` those from the drift to the
+    answer (60 where there was none); each beside that of the network's own hazards.
     """
     at = round(drift.at / slot_s)
     end = min((round(other.at / slot_s) for other in drifts if other.at > drift.at), default=2**31 - 1)
     slot, twins, least = (np.asarray(looks[name]) for name in ("slot", "twins", "truth"))
 
-    def first(kind: str) -> int | None:
-        return next(
-            (int(event["slot"]) for event in events if event["kind"] == kind and at <= event["slot"] < end), None
-        )
-
-    found, answered = first("drift"), first("promoted")
+    found = next((int(one["slot"]) for one in events if one["kind"] == "drift" and at <= one["slot"] < end), None)
+    answered = _answer(events, at, end)
     before, during = np.flatnonzero(slot < at)[-_JUDGED_LOOKS:], np.flatnonzero((slot >= at) & (slot < end))
     until = during[slot[during] < answered] if answered is not None else during[:_JUDGED_LOOKS]
     parts = {"before": before, "missed": until, "after": during[-_JUDGED_LOOKS:]}
@@ -207,6 +213,20 @@ def fate_of(
         **{name: None if value is None else (value - at) * slot_s for name, value in told.items()},
         **figures,
     }
+
+
+def _answer(events: Sequence[Mapping[str, Any]], at: int, end: int) -> int | None:
+    """Slot in which a version came into service for good whose data were gathered from slot `at` on."""
+    sent_back = {event["version"] for event in events if event["kind"] == "rolled back"}
+    begun = -1
+    for event in events:
+        slot = int(event["slot"])
+        if event["kind"] in ("drift", "refresh", "again"):
+            begun = slot
+        answers = event["kind"] == "promoted" and event["reason"] != DRILL and event["version"] not in sent_back
+        if answers and at <= begun and slot < end:
+            return slot
+    return None
 
 
 def _mean(values: Values) -> float | None:

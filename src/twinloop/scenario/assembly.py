@@ -244,6 +244,7 @@ def _first_state(scenario: Scenario, loop: Loop[SimulatedNetwork], watching: Wat
         class_length_s=jnp.asarray(watching.class_length_s, jnp.float32),
         swipe_prior=loop.abstractor.params.viewers.hazard,
         factor_spread=scenario.twin.mismatch.hazard * shipped_figures().viewing.factor_spread,
+        counted=params.user_group < 0,
     )
     memory, forecast, plant = _begin(loop, twin, approved.action, jax.random.key(scenario.seed))
     return LoopState(

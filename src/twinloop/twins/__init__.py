@@ -5,7 +5,15 @@ from twinloop.twins.exchange import Format, export_twin, import_twin
 from twinloop.twins.forks import fork, recent, take
 from twinloop.twins.record import TwinRecord, record_of, restore_twin
 from twinloop.twins.slices import aggregate_slices
-from twinloop.twins.swipes import SwipeCounts, Views, empty_swipes, swipe_hazard, viewer_factor, with_prior
+from twinloop.twins.swipes import (
+    SwipeCounts,
+    Views,
+    begun_anew,
+    count_viewings,
+    empty_swipes,
+    swipe_hazard,
+    viewer_factor,
+)
 from twinloop.twins.table import (
     ATTRIBUTES,
     Current,
@@ -42,6 +50,8 @@ __all__ = [
     "aggregate_slices",
     "assimilate",
     "assimilate_in_place",
+    "begun_anew",
+    "count_viewings",
     "empty_swipes",
     "empty_twins",
     "evidence",
@@ -59,5 +69,4 @@ __all__ = [
     "swipe_hazard",
     "take",
     "viewer_factor",
-    "with_prior",
 ]

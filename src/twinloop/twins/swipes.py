@@ -38,7 +38,8 @@ class SwipeCounts(eqx.Module):
     `prior[c, t]` is the chance to leave in second t that a model foretells. `left[c, t]` viewers swiped in it and
     `reached[c, t]` got to watch it, those who then left included. Videos of class c last `length_s[c]`. A user left
     `own_left` videos of late, where a viewer like all others would have left `own_expected`; factors of all users are
-    gamma distributed with mean 1 and shape `factor_shape`.
+    gamma distributed with mean 1 and shape `factor_shape`. Only viewings of users in `counted` are: a member of a
+    multicast group is moved on with it, of which no report tells, so what it watched until then would be missed.
     """
 
     prior: Float[Array, "classes seconds"]
@@ -48,11 +49,15 @@ class SwipeCounts(eqx.Module):
     own_left: Float[Array, " users"]
     own_expected: Float[Array, " users"]
     factor_shape: Float[Array, ""]
+    counted: Bool[Array, " users"]
     latest: Views
 
 
 def empty_swipes(
-    users: int, class_length_s: Float[Array, " classes"], prior: Float[Array, "classes seconds"], factor_spread: float
+    counted: Bool[Array, " users"],
+    class_length_s: Float[Array, " classes"],
+    prior: Float[Array, "classes seconds"],
+    factor_spread: float,
 ) -> SwipeCounts:
     """No viewings yet. `factor_spread` is the standard deviation of the log of users' factors on the hazard.
 
@@ -65,6 +70,7 @@ def empty_swipes(
     shape = (length_s.size, int(np.ceil(length_s.max(initial=1.0))))
     if given.shape[:1] != shape[:1] or given.shape[1] < shape[1] or not np.all((given >= 0) & (given <= 1)):
         raise ValueError(f"prior has shape {given.shape}; give probabilities of shape {shape}")
+    users = counted.shape[0]
     nobody = jnp.zeros(users, jnp.int32)
     return SwipeCounts(
         prior=jnp.asarray(given[:, : shape[1]], jnp.float32),
@@ -74,14 +80,15 @@ def empty_swipes(
         own_left=jnp.zeros(users),
         own_expected=jnp.zeros(users),
         factor_shape=jnp.float32(min(1.0 / max(np.expm1(factor_spread**2), _LEAST), _LARGEST_SHAPE)),
+        counted=counted,
         latest=Views(nobody - 1, nobody, jnp.ones(users), jnp.zeros(users)),
     )
 
 
-def with_prior(counts: SwipeCounts, prior: Float[Array, "classes seconds"]) -> SwipeCounts:
-    """Counts begun anew on what another model foretells; what is known of each user stays."""
+def begun_anew(counts: SwipeCounts) -> SwipeCounts:
+    """Nothing counted of any class, on the same prior; what is known of each user stays."""
     nothing = jnp.zeros_like(counts.left)
-    return eqx.tree_at(lambda c: (c.prior, c.left, c.reached), counts, (prior, nothing, nothing))
+    return eqx.tree_at(lambda c: (c.left, c.reached), counts, (nothing, nothing))
 
 
 def swipe_hazard(counts: SwipeCounts) -> Float[Array, "classes seconds"]:
@@ -131,16 +138,24 @@ def count_swipes(
     watched_s, last_class = after[:, _LAST_WATCH], after[:, _LAST_CLASS]
     told = known[:, _LAST_WATCH] & known[:, _LAST_CLASS] & (watched_s >= 0) & (last_class >= 0)
     ended = told & (after[:, _SWIPES] > before[:, _SWIPES]) & (last_class < classes)
-    in_class = jnp.where(ended, last_class, classes).astype(jnp.int32)
-    length_s = counts.length_s.at[in_class].get(mode="fill", fill_value=0.0)
+    video_class = jnp.where(ended & counts.counted, last_class, -1).astype(jnp.int32)
+    length_s = counts.length_s[jnp.maximum(video_class, 0)]
     complete = watched_s >= length_s - _HALF_QUANTUM_S
-    second = jnp.where(complete, seconds, jnp.floor(watched_s)).astype(jnp.int32)
+    return count_viewings(counts, video_class, jnp.where(complete, seconds, jnp.floor(watched_s)).astype(jnp.int32))
 
+
+def count_viewings(counts: SwipeCounts, video_class: Int[Array, " users"], second: Int[Array, " users"]) -> SwipeCounts:
+    """Counts with one more viewing of each user whose `video_class` is not -1, left in `second`; the number of
+    seconds of the table where it was watched to its end.
+    """
+    classes, seconds = counts.left.shape
+    ended = video_class >= 0
+    in_class = jnp.where(ended, video_class, classes)
     ends = jnp.zeros((classes, seconds + 1)).at[in_class, second].add(1.0, mode="drop")
     reached = jnp.cumsum(ends[:, ::-1], axis=1)[:, ::-1][:, :seconds]
     latest, expected = _weighed(counts, ended, in_class, second)
     memory = jnp.where(ended, _HABIT_MEMORY, 1.0)
-    swiped = (ended & ~complete).astype(jnp.float32)
+    swiped = (ended & (second < seconds)).astype(jnp.float32)
     return SwipeCounts(
         prior=counts.prior,
         left=counts.left + ends[:, :seconds],
@@ -149,6 +164,7 @@ def count_swipes(
         own_left=memory * counts.own_left + swiped,
         own_expected=memory * counts.own_expected + expected,
         factor_shape=counts.factor_shape,
+        counted=counts.counted,
         latest=latest,
     )
 

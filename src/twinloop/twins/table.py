@@ -88,23 +88,26 @@ def empty_twins(
     class_length_s: Float[Array, " classes"],
     swipe_prior: Float[Array, "classes seconds"] | None = None,
     factor_spread: float = 0.0,
+    counted: Bool[Array, " users"] | None = None,
 ) -> Twins:
     """Twins of nobody yet: every row inactive and never reported, `history` rows of history each.
 
     `class_length_s` is how long the videos of each hazard class last, `swipe_prior` the chance to leave in each second
     that is believed before any viewing (.05 where not given), `factor_spread` that of viewers' own factors on it.
+    `counted` says whose swipes are counted, everybody's where not given.
     Raises ValueError for a negative number of rows.
     """
     if min(users, cells, servers, slices, history) < 0:
         raise ValueError("numbers of twins and history rows cannot be negative")
     seconds = max(math.ceil(np.max(class_length_s, initial=1.0)), 1)
     prior = jnp.full((class_length_s.shape[0], seconds), _HAZARD) if swipe_prior is None else swipe_prior
+    whose = jnp.ones(users, bool) if counted is None else counted
     return Twins(
         users=empty_table("users", users, history),
         cells=empty_table("cells", cells, history),
         servers=empty_table("servers", servers, history),
         slices=empty_table("slices", slices, history),
-        swipes=empty_swipes(users, class_length_s, prior, factor_spread),
+        swipes=empty_swipes(whose, class_length_s, prior, factor_spread),
     )
 
 

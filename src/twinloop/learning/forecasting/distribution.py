@@ -134,8 +134,3 @@ def draw(quantiles: Float[Array, "*batch levels"], uniform: Float[Array, "*batch
     left = jnp.take_along_axis(quantiles, lower[..., None], axis=-1)[..., 0]
     right = jnp.take_along_axis(quantiles, lower[..., None] + 1, axis=-1)[..., 0]
     return left + (place - lower) * (right - left)
-
-
-def normal_quantiles() -> Float[Array, " levels"]:
-    """Quantiles of the standard normal distribution at `LEVELS`."""
-    return jnp.asarray(_NORMAL, jnp.float32)

@@ -180,7 +180,7 @@ class Upkeep(Generic[Model]):
         if len(self._gathered) < self._rules.gather:
             return
         self._fresh.clear()
-        self._data = (slot - len(self._gathered) + 1, slot)
+        self._data = (self._since, slot)
         self._training.start(partial(self._courses, self._next_key(), self._gathered, self._reservoir))
         self._due = None if self._rules.lag is None else slot + self._rules.lag
         self.phase = "training"
@@ -274,7 +274,7 @@ class Upkeep(Generic[Model]):
             self._say(slot, "again", self.version, self._reason, level=self._level)
             self._start_gathering(slot)
             return
-        self.phase = "operation"
+        self.phase, self._since = "operation", slot
 
     def _rest(self, slot: int) -> None:
         self.phase, self._since = "rest", slot

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,11 @@ from twinloop.training.forecasting.sequences import Sequence, SequenceSet
 
 WARM_UP = 8
 """Reports that must have come before a forecast is scored."""
+LARGEST, SMALLEST = 1e15, 1e-18
+"""Greatest size of a value, and least size of a difference, whose squares 32-bit numbers hold with room to sum them."""
+_LEAST_SPREAD = 1e-6
+_LAST_DIGITS, _ROUNDED_SHARE = 1e-14, 0.01
+_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class Samples:
     what errors are divided by: the standard deviation of a file's reports, or for what wanders the root mean square of
     its displacement over the horizon. Where a simulation knows the truth, forecasts are held to it from the first
     report on, in units of the root mean square error of the last value over all files. `last` and `scale` are those of
-    `Memory`.
+    `Memory`. `left_out` names the sequences of the set that are not here, and says why.
     """
 
     source: SequenceSet
@@ -40,6 +46,7 @@ class Samples:
     linear: Float32[np.ndarray, "entities steps horizons features"]
     last: Float32[np.ndarray, "entities steps"]
     scale: Float32[np.ndarray, "entities steps"]
+    left_out: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -51,14 +58,29 @@ class Samples:
         """`file_std` by entity."""
         return self.file_std[self.file]
 
+    @property
+    def told_left_out(self) -> str | None:
+        """How many sequences were left out and why, in a line; None where none was."""
+        if not self.left_out:
+            return None
+        what = "blocks of time" if self.source.in_blocks else "sequences"
+        why = ", ".join(self.left_out[:_NAMED])
+        more = f", and {len(self.left_out) - _NAMED} more" if len(self.left_out) > _NAMED else ""
+        everything = len(self.left_out) + len(self.source.sequences)
+        return f"{len(self.left_out)} of {everything} {what} left out: {why}{more}"
+
     def of_files(self, files: Int64[np.ndarray, " some"]) -> Int64[np.ndarray, " entities"]:
         """Entities that belong to these files."""
         return np.flatnonzero(np.isin(self.file, files))
 
 
 def samples_of(source: SequenceSet, horizons: tuple[int, ...]) -> Samples:
-    """Pad, hold and compute the inputs. Raises DataError for sequences that are too short, empty or constant."""
-    source = _usable(source, horizons)
+    """Pad, hold and compute the inputs, of which 32-bit numbers are made.
+
+    Sequences that are too short or constant are left out. Raises DataError where fewer than four files remain, and for
+    columns that 32-bit numbers cannot hold: too large, too small, or too far from 0 for their differences to survive.
+    """
+    source, left_out = _usable(source, horizons)
     file = np.array([source.files.index(sequence.name) for sequence in source.sequences])
     longest = max(len(sequence.value) for sequence in source.sequences)
     value = np.stack([_padded(sequence.value[:, None], longest)[:, 0] for sequence in source.sequences])
@@ -71,34 +93,80 @@ def samples_of(source: SequenceSet, horizons: tuple[int, ...]) -> Samples:
     computed = _inputs(source.form, horizons, *map(jnp.asarray, (value, measured, covariates)))
     inputs, linear, last, scale = (np.asarray(array) for array in computed)
     std = _file_std(source, file, value, measured & scored, truth, valid, last)
-    return Samples(source, horizons, file, std, value, measured, covariates, truth, valid, inputs, linear, last, scale)
+    arrays = (file, std, value, measured, covariates, truth, valid, inputs, linear, last, scale)
+    return Samples(source, horizons, *arrays, left_out)
 
 
-def _usable(source: SequenceSet, horizons: tuple[int, ...]) -> SequenceSet:
-    """The set without sequences that cannot be scored. Raises DataError where too few are left."""
+def _usable(source: SequenceSet, horizons: tuple[int, ...]) -> tuple[SequenceSet, tuple[str, ...]]:
+    """The set without sequences that cannot be scored, and why not. Raises DataError where too few are left."""
     if not source.sequences:
         raise DataError(source.name, "no sequence", "at least two files")
     if source.simulated:
-        return source
+        return source, ()
+    _check_numbers(source)
     least = WARM_UP + max(horizons) + 2
     kept: list[Sequence] = []
-    why = ""
+    left_out: list[str] = []
     for sequence in source.sequences:
-        reports = sequence.value[sequence.scored & np.isfinite(sequence.value)]
+        reports = sequence.value[sequence.scored & np.isfinite(sequence.value)].astype(np.float32)
         if len(sequence.value) < least or len(reports) < least:
-            why = f"{sequence.name} has {len(reports)} reports; at least {least} are needed for {max(horizons)} steps"
+            few = f"{len(reports)} reports; at least {least} are needed for {max(horizons)} steps"
+            left_out.append(f"{sequence.name} has {few}")
         elif np.ptp(reports) <= 0:
-            why = f"{sequence.name} is constant ({reports[0]:g})"
+            left_out.append(f"{sequence.name} is constant ({reports[0]:g})")
         else:
             kept.append(sequence)
     left = replace(source, sequences=tuple(kept))
     if len(left.files) < 4:
+        why = f": {left_out[-1]}" if left_out else ""
         raise DataError(
             source.name,
-            f"{len(left.files)} of {len(source.files)} files or blocks can be used" + (f": {why}" if why else ""),
+            f"{len(left.files)} of {len(source.files)} files or blocks can be used{why}",
             "four or more to train on some and judge on the others",
         )
-    return left
+    return left, tuple(left_out)
+
+
+def _check_numbers(source: SequenceSet) -> None:
+    """Raises DataError naming the column that 32-bit numbers cannot hold, where it is worst, and what to do."""
+    names = [sequence.name for sequence in source.sequences]
+    values = [sequence.value for sequence in source.sequences]
+    _check_column(source, source.attribute, names, values, SMALLEST)
+    if source.form.resolution < SMALLEST:
+        _refuse_small(source, source.attribute, source.form.resolution, SMALLEST)
+    for at, name in enumerate(source.covariates):
+        _check_column(source, name, names, [sequence.covariates[:, at] for sequence in source.sequences], _LEAST_SPREAD)
+
+
+def _check_column(source: SequenceSet, column: str, names: list[str], parts: list[np.ndarray], least: float) -> None:
+    """The size of a column, how it is spread, and what rounding to 32 bits takes of how it changes step by step.
+
+    What changes by no more than the last digits of 64-bit numbers is as good as constant.
+    """
+    sizes = [float(np.max(np.abs(part), initial=0.0, where=~np.isnan(part))) for part in parts]
+    worst = int(np.argmax(sizes))
+    if sizes[worst] > LARGEST:
+        problem = f"{column} reaches {sizes[worst]:.3g} in {names[worst]}"
+        raise DataError(source.name, problem, f"numbers up to {LARGEST:g} in size; rescale it")
+    known = [part[~np.isnan(part)] for part in parts]
+    together, steps = np.concatenate(known), np.concatenate([np.diff(part) for part in known])
+    spread = float(np.std(together)) if together.size else 0.0
+    if spread <= _LAST_DIGITS * sizes[worst]:
+        return
+    if spread <= least:
+        _refuse_small(source, column, spread, least)
+    change = min(float(np.sqrt(np.mean(steps**2))), spread) if steps.any() else spread
+    if np.sqrt(np.mean((together - together.astype(np.float32)) ** 2)) > _ROUNDED_SHARE * change:
+        raise DataError(
+            source.name,
+            f"{column} changes by about {change:.2g} in numbers of size {sizes[worst]:.3g} ({names[worst]}), "
+            "of which 32-bit numbers keep seven digits",
+            f"numbers nearer to 0; subtract an offset such as {np.median(together):.6g}",
+        )
+
+
+def _refuse_small(source: SequenceSet, column: str, found: float, least: float) -> NoReturn:
+    raise DataError(source.name, f"{column} differs by {found:.2g} only", f"differences above {least:g}; rescale it")
 
 
 def _padded(

@@ -15,6 +15,7 @@ from twinloop.errors import DataError
 from twinloop.learning import Emulator, Quantity, save_emulator
 from twinloop.scenario import Scenario
 from twinloop.training.forecasting.samples import Samples, samples_of
+from twinloop.training.forecasting.saving import check_converged
 from twinloop.training.forecasting.sequences import Sequence as Values
 from twinloop.training.forecasting.sequences import SequenceSet
 from twinloop.training.forecasting.train import EmulatorSettings, Progress, forecast_candidates, train_emulators
@@ -196,7 +197,8 @@ def train_and_save_twins(
     """Simulate what the twins of `scenario` believe, train on it, and write `out` with its card beside it.
 
     `duration_s` is shared between two worlds, of `seed` and the next. Raises DataError for attributes that users'
-    twins do not have as levels and for too little to learn from, OutputError where `out` cannot be written.
+    twins do not have as levels, for too little to learn from and where training did not converge, OutputError where
+    `out` cannot be written.
     """
     chosen = checked_attributes(attributes)
     records: list[TwinRecord] = []
@@ -204,6 +206,7 @@ def train_and_save_twins(
         progress(f"simulating world {world} of {scenario.name} as its twins believe it")
         records.append(record_twins(scenario, seed=world, duration_s=duration_s / WORLDS, data=data))
     made = train_twin_emulators(records, chosen, seed=seed, settings=settings, progress=progress)
+    check_converged(scenario.name, made.emulator, {name: made.metrics[name]["trained"] for name in made.attributes})
     about = {
         "attributes": list(made.attributes),
         "units": [USER_ATTRIBUTES[column(USER_ATTRIBUTES, name)].unit for name in made.attributes],

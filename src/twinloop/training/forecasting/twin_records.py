@@ -79,10 +79,11 @@ class _Life(eqx.Module):
 def record_twins(scenario: Scenario, *, seed: int, duration_s: float, data: Path | None = None) -> TwinRecord:
     """Live `scenario` for `duration_s` seconds in the physics that its twins believe, and record its users' twins.
 
-    The network's own parameters have no part in it: the simulated network is replaced by one with those of the twin
-    (`twin.mismatch`), without the drifts that twins cannot foresee. Noise, loss, lateness and quantisation of
-    reports, the policies and their what-ifs are the scenario's. Collection is periodic in the first half, as the
-    scenario's `collection.attributes` say, and adaptive in the second. At most 64 users are recorded, evenly chosen.
+    The network's own parameters have no part in it, but for how much and over what distances links are shadowed:
+    the simulated network is replaced by one with those of the twin (`twin.mismatch`), without drifts. Noise, loss,
+    lateness and quantisation of reports, the policies and their what-ifs are the scenario's. Collection is periodic
+    in the first half, as the scenario's `collection.attributes` say, and adaptive in the second. At most 64 users
+    are recorded, evenly chosen.
 
     Raises ScenarioError or DataError where the scenario needs data that is not there.
     """

@@ -106,7 +106,9 @@ def _campus(figures: ViewingFigures) -> Campus:
         hazard=jnp.asarray(hazard, jnp.float32),
         type_factor=jnp.asarray(total / total.mean(), jnp.float32),
         shape=jnp.float32(1.0 / np.expm1(figures.factor_spread**2)),
-        uncounted=empty_swipes(_USERS, jnp.full(len(kinds), _LENGTH_S), jnp.full(hazard.shape, _BELIEVED), 0.0),
+        uncounted=empty_swipes(
+            jnp.ones(_USERS, bool), jnp.full(len(kinds), _LENGTH_S), jnp.full(hazard.shape, _BELIEVED), 0.0
+        ),
     )
 
 

@@ -106,6 +106,8 @@ _METHOD = (
     "best periodic: the fewest bits of one period for all, and of the best period and precision of each attribute",
     "periodic and age-optimal schedules emulate with a fitted Kalman filter, shared by agent and collector in the "
     "model-based one; send-on-delta and ours with the last value",
+    "send-on-delta and the shared Kalman filter are tuned by one delta in standard deviations for all attributes, the "
+    "best periodic schedule and ours attribute by attribute, which favours these two",
     "ours assumes agents that measure every slot and compare with what they sent last; agents that cannot are the row "
     "'without triggers'. It starts with what it learned on the tuning part. Nothing is lost on the way, nobody has to "
     "report after a greatest age",

@@ -20,6 +20,7 @@ from twinloop.studies.evaluate.drift.drawing import (
     draw_slots,
     draw_transfer,
 )
+from twinloop.studies.evaluate.drift.in_runs import InRuns, judge_runs, run_claims, run_rows
 from twinloop.studies.evaluate.drift.operating import (
     Course,
     Fault,
@@ -56,17 +57,24 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is run: seeds of the worlds that drift, streams a drift, timed slots, simulated users and links."""
+    """How much is run: seeds of the worlds that drift, streams a drift, timed slots, simulated users and links, whole
+    runs.
+    """
 
     seeds: int = 3
     streams: int = 20
     timed_slots: int = 60
     users: int = 48
     links: int = 60
+    runs: int = 6
 
 
 def evaluate_drift(
-    data: Path | None, seed: int = 0, *, effort: Effort | None = None, progress: Progress | None = None
+    data: Path | None,
+    seed: int = 0,
+    *,
+    effort: Effort | None = None,
+    progress: Progress | None = None,
 ) -> Judgement:
     """Upkeep judged: detectors, updates with replay and their faults, slots beside training, transfer, adaptive
     inference; on simulated people, and with `data` on Irish 5G and Norway as well.
@@ -85,6 +93,8 @@ def evaluate_drift(
         worlds[name] = compare_strategies(made, [100 * seed + number for number in range(much.seeds)])
     tell("faults put in")
     faults = inject_faults(swipe_world(100 * seed + 50), seed)
+    tell("whole runs of campus-drift")
+    lived = judge_runs(seed, much.runs)
     tell("slots of the campus loop beside training")
     beside = time_slots(swipe_world(100 * seed + 51), seed, much.timed_slots)
     moved: list[Newcomers] = []
@@ -99,13 +109,14 @@ def evaluate_drift(
     if data is not None:
         tell("the calendar of irish5g")
         dated = [judge_calendar(load_calendar(data, seed, relative=way), seed) for way in (True, False)]
-    return _judged(detected, worlds, faults, beside, moved, sized, dated, seed)
+    return _judged(detected, worlds, faults, lived, beside, moved, sized, dated, seed)
 
 
 def _judged(
     detected: Detected,
     worlds: dict[str, dict[str, list[Course]]],
     faults: Sequence[Fault],
+    lived: InRuns,
     beside: Beside,
     moved: Sequence[Newcomers],
     sized: Sequence[Sizing],
@@ -116,6 +127,7 @@ def _judged(
     for name, courses in worlds.items():
         rows += course_rows(name, courses)
     rows += [_fault_row(fault) for fault in faults]
+    rows += run_rows(lived)
     rows += beside_rows(beside)
     for newcomers in moved:
         rows += transfer_rows(newcomers, seed)
@@ -137,6 +149,7 @@ def _judged(
         figures["drift_calendar.png"] = partial(draw_calendar, dated)
     claims = (
         *_upkeep_claims(worlds, faults, beside),
+        *run_claims(lived),
         *_detection_claims(detected),
         *_transfer_claims(moved, seed),
         *_inference_claims(sized),

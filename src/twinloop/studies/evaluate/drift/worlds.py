@@ -119,16 +119,6 @@ def swipe_errors(model: SwipeModel, views: Views) -> Float[Array, " examples"]:
     return -jnp.log(jnp.take_along_axis(chance, views.left[:, None], axis=1)[:, 0] + 1e-9)
 
 
-def curve_error(model: SwipeModel, hazard: Float[Array, "types seconds"], habit: float = 0.6) -> Float[Array, ""]:
-    """Greatest gap between modelled and true curves of who is still there, mean over types, for factor 1.
-
-    What no twin can measure: the truth of the simulation.
-    """
-    kinds = jnp.arange(TYPES, dtype=jnp.int32)
-    modelled = jnp.cumprod(1.0 - model.hazard(kinds, jnp.full(TYPES, habit)), axis=1)
-    return jnp.mean(jnp.max(jnp.abs(modelled - jnp.cumprod(1.0 - hazard, axis=1)), axis=1))
-
-
 @dataclass(frozen=True)
 class Dynamics:
     """x_t = level + scale (sum_k a_k u_(t-k) + noise): an autoregression u of variance about 1, and its size."""

@@ -132,4 +132,5 @@ def _method(samples: Samples, settings: EmulatorSettings, folds: int) -> tuple[s
         "combined and widened on training files that the member had not seen",
         f"intervals hold 95 % of {RESAMPLES} paired resamples of files; the best baseline is best on these very files",
         f"'{SCALED.removeprefix(', ')}': the same means, intervals as wide as the quantity moves of late",
+        *([samples.told_left_out] if samples.told_left_out is not None else []),
     )
