@@ -15,17 +15,16 @@ from twinloop.errors import ScenarioError
 from twinloop.learning import load_version, read_lineage
 from twinloop.scenario import Drift, Upkeep
 
-QUICK = Upkeep(look_views=8, gather=10, trial=5, probation=10, training=5.0, refresh=3600.0, threshold=8.0)
+QUICK = Upkeep(look_views=8, gather=20, trial=12, probation=15, training=5.0, refresh=3600.0, threshold=8.0)
 CHANGE_S = 420.0
 
 
 @pytest.fixture(scope="module")
 def drifting(tiny):
-    """`tiny` with twice its people for twenty minutes, after seven of which they leave four times as soon; a drill."""
-    twin = tiny.twin.model_copy(update={"upkeep": QUICK.model_copy(update={"drill": 960.0})})
-    drift = Drift(at=CHANGE_S, change="impatience", factor=4.0)
-    users = [population.model_copy(update={"count": 8}) for population in tiny.users]
-    return tiny.model_copy(update={"duration": 1200.0, "twin": twin, "users": users, "drifts": [drift]})
+    """`tiny` for half an hour, after seven minutes of which everybody leaves six times as soon; with a drill."""
+    twin = tiny.twin.model_copy(update={"upkeep": QUICK.model_copy(update={"drill": 1440.0})})
+    drift = Drift(at=CHANGE_S, change="impatience", factor=6.0)
+    return tiny.model_copy(update={"duration": 1800.0, "twin": twin, "drifts": [drift]})
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +50,7 @@ def test_a_drift_is_found_and_the_error_returns_with_no_late_slot(kept):
 def test_a_spoiled_version_serves_shortly_and_is_rolled_back(kept):
     drill = next(event for event in events(kept, "promoted") if event["reason"].startswith("drill"))
     back = next(event for event in events(kept, "rolled back") if event["version"] == drill["version"])
-    assert 960 <= drill["slot"] < back["slot"] <= drill["slot"] + 120
+    assert 1440 <= drill["slot"] < back["slot"] <= drill["slot"] + 120
 
 
 def test_what_serves_in_the_end_is_the_version_in_service(kept):

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twinloop import runs
 from twinloop.cli import main
 from twinloop.emulation import AGE, CELL_CHANGE, LastValue, learned, news, user_covariates
 from twinloop.entities import USER_ATTRIBUTES, column
@@ -181,9 +180,9 @@ def smallest(tiny):
     return tiny.model_copy(update=changes)
 
 
-def test_from_a_scenario_to_a_run_that_uses_what_was_learned(twinloop, smallest, tmp_path, monkeypatch) -> None:
+def test_from_a_scenario_to_a_run_that_uses_what_was_learned(twinloop, tiny, tiny_run, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("twinloop.cli.train.twin_settings_from", lambda models: TINY)
-    (tmp_path / "tiny.yaml").write_text(dump(smallest), encoding="utf-8")
+    (tmp_path / "tiny.yaml").write_text(dump(tiny), encoding="utf-8")
     asked = ("--scenario", "tiny.yaml", "--attributes", "watch_s,buffer_s", "--duration", "2min", "--seed", "7")
     status, out, _ = twinloop("train", "emulator", *asked, "--out", "m.safetensors")
     assert status == 0 and "2 attributes, scored on users that training had not seen" in out
@@ -193,8 +192,8 @@ def test_from_a_scenario_to_a_run_that_uses_what_was_learned(twinloop, smallest,
     assert card["command"] == "twinloop train emulator " + " ".join((*asked, "--out", "m.safetensors"))
     status, _, err = twinloop("run", "tiny.yaml", "--emulator", "m.safetensors", "--out", "run")
     assert status == 0, err
-    summary, without = json.loads((tmp_path / "run" / "summary.json").read_text()), runs.run(smallest).summary
-    assert summary["slots"] == without["slots"] == 60
+    summary, without = json.loads((tmp_path / "run" / "summary.json").read_text()), tiny_run.summary
+    assert summary["slots"] == without["slots"] == 120
     assert summary["true_fidelity"] != without["true_fidelity"]
 
 
