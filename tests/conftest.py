@@ -1,6 +1,7 @@
 """Every test runs with shapes and types checked, strict rank promotion, and warnings as errors."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,22 @@ def tiny_run(tiny, programs, tmp_path_factory):
     from twinloop import runs
 
     return runs.run(tiny, out=tmp_path_factory.mktemp("tiny") / "run", command="twinloop run tiny")
+
+
+@pytest.fixture
+def twinloop(monkeypatch, capsys, tmp_path):
+    """Calls the program in an empty folder; gives status, output and error text."""
+    from twinloop.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("TWINLOOP_DATA", raising=False)
+
+    def call(*arguments: object) -> tuple[object, str, str]:
+        monkeypatch.setattr(sys, "argv", ["twinloop", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (ended.value.code, *capsys.readouterr())
+
+    return call

@@ -1,32 +1,13 @@
 """`twinloop train` and `twinloop evaluate emulation` as a person meets them."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from twinloop.cli import main
 from twinloop.cli.outputs import writable_folder, writable_json, writable_model
 from twinloop.training import EmulatorSettings
-
-
-@pytest.fixture
-def twinloop(monkeypatch, capsys, tmp_path):
-    """Calls the program in an empty folder; gives status, output and error text."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("TWINLOOP_DATA", raising=False)
-
-    def call(*arguments: object) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["twinloop", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (ended.value.code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture

@@ -4,8 +4,10 @@ import os
 import signal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,7 +15,9 @@ from twinloop import reporting, runs, scenario
 from twinloop.emulation import leaving_model
 from twinloop.errors import ScenarioError
 from twinloop.learning import load_version, read_lineage
+from twinloop.runs.upkeep import DRILL, ViewingUpkeep, fate_of
 from twinloop.scenario import Drift, Upkeep
+from twinloop.twins import empty_swipes
 
 QUICK = Upkeep(look_views=8, gather=20, trial=12, probation=15, training=5.0, refresh=3600.0, threshold=8.0)
 CHANGE_S = 420.0
@@ -106,3 +110,44 @@ def test_a_drift_that_cannot_be_is_told(drift, words):
     with pytest.raises(ScenarioError) as told:
         scenario.parse(text)
     assert words in str(told.value)
+
+
+def views(leaves: float, first_slot: int, count: int) -> pa.Table:
+    """One view a slot of a video of three seconds, each left with the chance `leaves`."""
+    draw = np.random.default_rng(first_slot)
+    gone = draw.random((count, 3)) < leaves
+    second = np.where(gone.any(axis=1), gone.argmax(axis=1), 3)
+    none = np.zeros(count)
+    columns = {"slot": first_slot + np.arange(count), "video_class": none, "second": second, "factor": none + 1.0}
+    return pa.table(columns | {"twins": none, "truth": none})
+
+
+def test_counting_begins_anew_at_an_alarm_and_not_before():
+    counts = empty_swipes(jnp.ones(2, bool), jnp.array([3.0]), jnp.full((1, 3), 0.1), 0.4)
+    counts = eqx.tree_at(lambda c: c.reached, counts, jnp.full((1, 3), 50.0))
+    upkeep = ViewingUpkeep(QUICK, counts, jax.random.key(0), 1.0)
+    upkeep.observe(views(0.1, 0, 600))
+    assert upkeep.served(counts) is counts
+    upkeep.observe(views(0.8, 600, 100))
+    assert upkeep.told([], pa.table({}), 700)["events"][0]["kind"] == "drift"
+    anew = upkeep.served(counts)
+    assert not anew.reached.any() and eqx.tree_equal(anew.prior, counts.prior)
+    assert upkeep.served(counts) is counts
+
+
+LOOKS = pa.table({name: np.arange(0.0, 900.0, 10.0) for name in ("slot", "twins", "truth")})
+
+
+@pytest.mark.parametrize(
+    ("events", "answered"),
+    [
+        ([("drift", 310, 0, ""), ("promoted", 400, 1, "better")], 100.0),
+        ([("refresh", 290, 0, ""), ("promoted", 400, 1, "better")], None),
+        ([("drift", 310, 0, ""), ("promoted", 400, 1, DRILL)], None),
+        ([("drift", 310, 0, ""), ("promoted", 400, 1, "better"), ("rolled back", 420, 1, "worse")], None),
+    ],
+)
+def test_only_a_version_of_new_data_that_stays_answers_a_drift(events, answered):
+    told = [dict(zip(("kind", "slot", "version", "reason"), event, strict=True)) for event in events]
+    drift = Drift(at=300.0, change="exchange")
+    assert fate_of(drift, [drift], LOOKS, told, 1.0)["answered_after_s"] == answered

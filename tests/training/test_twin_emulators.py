@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twinloop.cli import main
 from twinloop.emulation import AGE, CELL_CHANGE, LastValue, learned, news, user_covariates
 from twinloop.entities import USER_ATTRIBUTES, column
 from twinloop.errors import DataError, ModelError
@@ -145,39 +143,6 @@ def test_the_simulated_network_is_the_twins_and_not_the_networks(tiny) -> None:
     assert not eqx.tree_equal(ours.viewers, true.viewers) and not eqx.tree_equal(ours.topology, true.topology)
     assert float(ours.radio.se_factor) == float(believed.radio.se_factor) != float(true.radio.se_factor)
     assert float(ours.radio.shadow_scale) == float(true.radio.shadow_scale) > 0
-
-
-@pytest.fixture
-def twinloop(monkeypatch, capsys, tmp_path):
-    """Calls the program in an empty folder; gives status, output and error text."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("TWINLOOP_DATA", raising=False)
-
-    def call(*arguments: object) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["twinloop", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (ended.value.code, *capsys.readouterr())
-
-    return call
-
-
-@pytest.fixture
-def smallest(tiny):
-    """Six people of one slice for a minute, with the plainest of every part: what compiles in least time."""
-    policy = tiny.policy.model_copy(update={"reservation": "equal", "allocation": "round_robin"})
-    changes = {
-        "name": "smallest",
-        "duration": 60.0,
-        "slices": tiny.slices[:1],
-        "users": [tiny.users[0].model_copy(update={"count": 6})],
-        "collection": tiny.collection.model_copy(update={"method": "periodic", "late_slots": 0}),
-        "twin": tiny.twin.model_copy(update={"emulator": "last_value"}),
-        "policy": policy,
-    }
-    return tiny.model_copy(update=changes)
 
 
 def test_from_a_scenario_to_a_run_that_uses_what_was_learned(twinloop, tiny, tiny_run, tmp_path, monkeypatch) -> None:

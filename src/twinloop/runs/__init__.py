@@ -1,7 +1,18 @@
 """Chunked execution of a loop: progress, interruption, saving, resuming, seeds, statistics."""
 
+from twinloop.runs.blocks import BLOCK_SLOTS, decide_window, window_due
 from twinloop.runs.compare import compare, paired_interval, parse_policy
 from twinloop.runs.directory import free_directory
 from twinloop.runs.execute import RunResult, run
 
-__all__ = ["RunResult", "compare", "free_directory", "paired_interval", "parse_policy", "run"]
+__all__ = [
+    "BLOCK_SLOTS",
+    "RunResult",
+    "compare",
+    "decide_window",
+    "free_directory",
+    "paired_interval",
+    "parse_policy",
+    "run",
+    "window_due",
+]

@@ -18,8 +18,9 @@ from jaxtyping import Array, Bool, Float, Float32, Int, PRNGKeyArray, PyTree
 from twinloop.collection import Adaptive
 from twinloop.emulation import AGE, CELL_CHANGE, EMULATORS, AbstractEmulator, news, user_covariates
 from twinloop.entities import USER_ATTRIBUTES, column
-from twinloop.loop import Loop, LoopState, slot, window
+from twinloop.loop import Loop, LoopState, slot
 from twinloop.network import SimulatedNetwork, user_truth
+from twinloop.runs import BLOCK_SLOTS, decide_window, window_due
 from twinloop.scenario import Scenario, apply_events, build_loop, event_slots
 
 LEVELS_OF_USERS = tuple(attribute.name for attribute in USER_ATTRIBUTES if attribute.kind == "level")
@@ -31,9 +32,7 @@ COVARIATES = (
     *(name + AGE for name in LEVELS_OF_USERS),
 )
 BASELINES = ("last_value", "ewma", "kalman")
-BLOCK_SLOTS = 60
 MOST_USERS = 64
-_WINDOW_SALT = 1 << 30
 _SERVING = column(USER_ATTRIBUTES, "serving_cell")
 
 
@@ -109,7 +108,7 @@ def record_twins(scenario: Scenario, *, seed: int, duration_s: float, data: Path
     blocks: list[Recorded] = []
     for first in range(0, slots, BLOCK_SLOTS):
         loop = apply_events(believed, loop, first, BLOCK_SLOTS)
-        if first == BLOCK_SLOTS or (first > 0 and (first % window_slots == 0 or first in changed)):
+        if window_due(first, window_slots, changed):
             life = eqx.tree_at(lambda each: each.loop, life, _decided(key, loop, life.loop, jnp.int32(first)))
         life, lived = _lived(key, loop, baselines, life, jnp.int32(first), jnp.asarray(rows))
         blocks.append(jax.device_get(lived))
@@ -148,7 +147,7 @@ def _reportable(truth: Float[Array, "users attributes"]) -> Float[Array, "users 
 
 @eqx.filter_jit
 def _decided(key: PRNGKeyArray, loop: Loop[SimulatedNetwork], state: LoopState, first: Int[Array, ""]) -> LoopState:
-    return window(jax.random.fold_in(key, first + _WINDOW_SALT), loop, state)[0]
+    return decide_window(key, loop, state, first)[0]
 
 
 @eqx.filter_jit
