@@ -64,7 +64,7 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	@mkdir -p build/bench
-	for name in simulator allocation twins emulation loop; do \
+	for name in simulator allocation twins emulation loop bdqn experience orchestration window; do \
 	  $(BIN)/python benchmarks/$$name.py --json build/bench/$$name.json; \
 	done
 

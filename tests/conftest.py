@@ -52,7 +52,7 @@ def tiny():
         "duration": 120.0,
         "window": 60.0,
         "users": [population.model_copy(update={"count": 4}) for population in campus.users],
-        "twin": campus.twin.model_copy(update={"judge": judge}),
+        "twin": campus.twin.model_copy(update={"judge": judge, "ratings": 0}),
     }
     return campus.model_copy(update=changes)
 

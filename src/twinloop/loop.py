@@ -24,13 +24,22 @@ from twinloop.decision import (
     assemble_action,
     reserved_by,
 )
-from twinloop.emulation import AbstractEmulator, Forecast, within_alarms
+from twinloop.emulation import AbstractEmulator, Forecast, Foresight, within_alarms
 from twinloop.enforcement import Pending, enforce
 from twinloop.entities import Action
 from twinloop.network import AbstractNetwork
 from twinloop.simulator import Outcome
 from twinloop.slicing import SliceTable
-from twinloop.twins import Twins, Views, age_s, aggregate_slices, assimilate, evidence, retire_silent
+from twinloop.twins import (
+    Twins,
+    Views,
+    age_s,
+    aggregate_slices,
+    assimilate,
+    believed_experience,
+    evidence,
+    retire_silent,
+)
 from twinloop.validation import Approved, Judge, Verdict, validate
 
 NetworkT = TypeVar("NetworkT", bound=AbstractNetwork[Any])
@@ -40,6 +49,7 @@ SILENT_SLOTS = 60
 
 
 _NEVER = 2**30
+_FORESIGHT_SALT = 3
 
 
 class Loop(eqx.Module, Generic[NetworkT]):
@@ -54,6 +64,7 @@ class Loop(eqx.Module, Generic[NetworkT]):
     slot_judge: Judge
     window_judge: Judge
     slices: SliceTable
+    foresight: Foresight | None
     control: Control
     slot_s: float = eqx.field(static=True)
     retries: int = eqx.field(static=True)
@@ -77,7 +88,7 @@ class Trace(eqx.Module):
     """What one slot leaves behind: the decision in effect, what was seen, how good the twins were, and the verdict.
 
     `emulated` is what had been foretold for this slot of a few users, those of `watched_rows`; `views` what the twins
-    saw end in it.
+    saw end in it, `believed` what users are held to have experienced in their last whole period.
     """
 
     in_effect: Action
@@ -98,6 +109,7 @@ class Trace(eqx.Module):
     score_standing: Float[Array, ""]
     effect: Int[Array, ""]
     views: Views
+    believed: Float[Array, " users"]
 
 
 def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopState, PyTree, Trace]:
@@ -135,7 +147,11 @@ def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopSt
     """One slicing decision: reservations compete in the twin over a longer horizon, each filled slot by slot by the
     first slot policy. Returns the state, the verdict, and what each reservation's method says of it.
     """
-    features = loop.abstractor.abstract(state.twin, state.forecast, loop.slices)
+    prospects = None
+    if loop.foresight is not None:
+        k_foresee = jax.random.fold_in(key, _FORESIGHT_SALT)
+        prospects = loop.foresight.foresee(k_foresee, state.twin, state.forecast, state.standing.action)
+    features = loop.abstractor.abstract(state.twin, state.forecast, loop.slices, prospects)
     reserved = [policy.appraised(features, loop.slices) for policy in loop.reservations]
     proposals = tuple(
         Proposal(_filled(loop, state, reservation, features), jnp.int32(index))
@@ -224,4 +240,5 @@ def _trace(
         score_standing=verdict.score[0],
         effect=pending.effect,
         views=twin.swipes.latest,
+        believed=jnp.zeros(users.active.shape) if twin.experience is None else believed_experience(twin.experience),
     )

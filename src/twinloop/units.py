@@ -34,6 +34,11 @@ def mps_from_kmh(speed_kmh: float) -> float:
     return speed_kmh / 3.6
 
 
+def kmh_from_mps(speed_mps: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Kilometres per hour from metres per second."""
+    return speed_mps * 3.6
+
+
 def seconds_from_text(text: str) -> float:
     """Seconds from `90`, `90s`, `30min`, `1.5h`.
 

@@ -95,7 +95,7 @@ def test_other_trainings_try_their_output_and_seed_first(twinloop, command) -> N
 
 def test_a_table_of_ones_own_is_trained_on_and_judged(twinloop, table, monkeypatch) -> None:
     tiny = EmulatorSettings(kinds=("gru",), hidden=4, members=2, steps=10, batch=8)
-    monkeypatch.setattr("twinloop.cli.train.settings_from", lambda models: tiny)
+    monkeypatch.setattr("twinloop.cli.training.train.settings_from", lambda models: tiny)
     monkeypatch.setattr("twinloop.cli.evaluate.settings_from", lambda models: tiny)
     own = ("--dataset", "csv", "--file", table, "--time", "t", "--value", "x", "--covariate", "c", "--horizons", "1,2")
     status, out, _ = twinloop("train", "emulator", *own, "--out", "m.safetensors")

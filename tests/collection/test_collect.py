@@ -11,7 +11,7 @@ from twinloop.network import HEADER_BITS, Receipts, Report, Reports, default_req
 
 COUNTS = {"users": 3, "cells": 2, "servers": 1}
 REQUEST = default_request(COUNTS)
-USERS, LANES = 3, 3
+USERS, LANES, COLUMNS = 3, 3, len(USER_ATTRIBUTES)
 collected = jax.jit(collect)
 
 
@@ -27,7 +27,10 @@ def reports(entities: int, attributes: int, lanes: int = LANES) -> Reports:
 
 def report(slot: int, lanes: list[tuple[int, int, int, dict[int, float]]]) -> Report:
     """Report of users: one (user, measured slot, sequence, {attribute: value}) a lane, 10 bits an attribute."""
-    value, sent = np.zeros((LANES, USERS, 20), np.float32), np.zeros((LANES, USERS, 20), bool)
+    value, sent = (
+        np.zeros((LANES, USERS, COLUMNS), np.float32),
+        np.zeros((LANES, USERS, COLUMNS), bool),
+    )
     measured, sequence = np.zeros((LANES, USERS), np.int32), np.zeros((LANES, USERS), np.int32)
     size = np.zeros((LANES, USERS), np.float32)
     for lane, (user, when, number, what) in enumerate(lanes):
@@ -104,7 +107,7 @@ def kind_evidence(entities: int, attributes: int) -> KindEvidence:
 def test_fixed_periods_ask_for_the_same_whatever_was_seen_and_say_what_they_cost():
     collector = Periodic(REQUEST, jnp.array([0, 1, 1]), 2, 2, 1.0)
     state = collector.start()
-    evidence = Evidence(kind_evidence(3, 20), kind_evidence(2, 5), kind_evidence(1, 4))
+    evidence = Evidence(kind_evidence(3, len(USER_ATTRIBUTES)), kind_evidence(2, 5), kind_evidence(1, 4))
     assert collector.adapt(state, evidence, jnp.int32(3)).request is REQUEST
     told = collector.standing(state, evidence)
     np.testing.assert_allclose(told.period_s[1], [attribute.period_s for attribute in USER_ATTRIBUTES])

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twinloop.simulator.channel import (
+from twinloop.simulator.air.channel import (
     PathLoss,
     Site,
     los_probability,

@@ -12,8 +12,8 @@ import pytest
 
 from twinloop import runs, scenario
 from twinloop.errors import OutputError, ResourceError
-from twinloop.runs import directory as files
 from twinloop.runs.resources import available_bytes, check, needed_bytes
+from twinloop.runs.results import directory as files
 
 
 def everything(folder: Path) -> list[str]:

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from twinloop.simulator.air.radio import Radio
 from twinloop.simulator.mobility import Mobility
-from twinloop.simulator.radio import Radio
 from twinloop.simulator.topology import Topology
 
 

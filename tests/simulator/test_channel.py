@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twinloop.simulator.channel import (
+from twinloop.simulator.air.channel import (
     Site,
     correlation_distances_m,
     los_probability,

@@ -9,7 +9,7 @@ from radio_cases import radio, topology
 from scipy.integrate import quad
 from scipy.special import exp1, i0e
 
-from twinloop.simulator.radio import (
+from twinloop.simulator.air.radio import (
     RadioState,
     associate,
     init_radio,

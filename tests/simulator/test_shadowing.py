@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from radio_cases import radio, topology
 
-from twinloop.simulator.channel import Site, los_probability, path_loss_coefficients
-from twinloop.simulator.shadowing import Maps, draw_maps, link_gains
+from twinloop.simulator.air.channel import Site, los_probability, path_loss_coefficients
+from twinloop.simulator.air.shadowing import Maps, draw_maps, link_gains
 from twinloop.simulator.topology import cell_positions
 
 KEY = jax.random.key(7)

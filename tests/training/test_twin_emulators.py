@@ -146,7 +146,7 @@ def test_the_simulated_network_is_the_twins_and_not_the_networks(tiny) -> None:
 
 
 def test_from_a_scenario_to_a_run_that_uses_what_was_learned(twinloop, tiny, tiny_run, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("twinloop.cli.train.twin_settings_from", lambda models: TINY)
+    monkeypatch.setattr("twinloop.cli.training.train.twin_settings_from", lambda models: TINY)
     (tmp_path / "tiny.yaml").write_text(dump(tiny), encoding="utf-8")
     asked = ("--scenario", "tiny.yaml", "--attributes", "watch_s,buffer_s", "--duration", "2min", "--seed", "7")
     status, out, _ = twinloop("train", "emulator", *asked, "--out", "m.safetensors")

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twin_cases import HISTORY, USERS, Forecast, KindForecast, forecast, observations, seen, twins
+from twin_cases import COLUMNS, HISTORY, USERS, Forecast, KindForecast, forecast, observations, seen, twins
 
 from twinloop.collection import Observations
 from twinloop.twins import (
@@ -60,7 +60,7 @@ def test_late_repeated_disordered_and_missing_reports_leave_the_newest_value(str
         assert np.all(np.asarray(state.users.current.revision) >= np.asarray(before.users.current.revision))
     current = state.users.current
     for user in range(USERS):
-        for attribute in range(20):
+        for attribute in range(COLUMNS):
             level, when = known.get((user, attribute), (0.0, -1))
             assert (float(current.value[user, attribute]), int(current.slot[user, attribute])) == (level, when)
     assert current.revision.tolist() == writes.tolist()
@@ -108,7 +108,7 @@ def test_fidelity_is_one_for_exact_emulation_and_zero_for_none():
     spread = {(user, X): (100.0 * user, 0) for user in range(USERS)}
     state = step(twins(), observations(0, spread), forecast(), jnp.int32(0))
     assert float(jnp.max(fidelity(state.users.current))) == 0.0
-    exact, wrong = np.zeros((USERS, 20)), np.zeros((USERS, 20))
+    exact, wrong = np.zeros((USERS, COLUMNS)), np.zeros((USERS, COLUMNS))
     exact[:, X] = [0.0, 100.0, 200.0, 300.0]
     wrong[:, X] = [1e6] * USERS
     later = observations(1, {place: (value, 1) for place, (value, _) in spread.items()})
@@ -122,7 +122,7 @@ def test_fidelity_is_one_for_exact_emulation_and_zero_for_none():
 
 def test_the_error_of_a_label_is_all_or_nothing():
     state = step(twins(), observations(0, {(0, CELL): (3.0, 0), (1, CELL): (3.0, 0)}), forecast(), jnp.int32(0))
-    guess = np.zeros((USERS, 20))
+    guess = np.zeros((USERS, COLUMNS))
     guess[:, CELL] = 3.0
     state = step(state, observations(1, {(0, CELL): (3.0, 1), (1, CELL): (4.0, 1)}), forecast(guess), jnp.int32(1))
     assert state.users.current.error[:2, CELL].tolist() == [0.0, 1.0]
@@ -166,8 +166,8 @@ def test_history_is_written_in_place_when_given_up():
 def test_a_scan_carries_the_history_without_a_copy():
     users, history = 64, 4096
     state = empty_twins(users=users, cells=2, servers=1, slices=2, history=history, class_length_s=jnp.array([5.0]))
-    reports = seen(np.zeros((users, 20)), np.ones((users, 20), bool), np.zeros((users, 20)))
-    other, guess, zeros = observations(0, {}), forecast(), jnp.zeros((users, 20))
+    reports = seen(np.zeros((users, COLUMNS)), np.ones((users, COLUMNS), bool), np.zeros((users, COLUMNS)))
+    other, guess, zeros = observations(0, {}), forecast(), jnp.zeros((users, COLUMNS))
     emulated = Forecast(KindForecast(zeros), guess.cells, guess.servers)
 
     def slot(carry: Twins, now):

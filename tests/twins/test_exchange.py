@@ -139,11 +139,11 @@ def test_bad_json_is_named_with_its_place(old, new, line, column):
         ('revision="5"', 'revision="5" colour="red"', 1),
         ("<twin ", "<!DOCTYPE twin>\n<twin ", 1),
         ("<twin ", '<!DOCTYPE t [<!ENTITY a "b">]>\n<twin ', 1),
-        ("<history ", "<past ", 22),
-        ("<history ", "words<history ", 22),
-        ("</twin>", "", 26),
+        ("<history ", "<past ", 24),
+        ("<history ", "words<history ", 24),
+        ("</twin>", "", 28),
         ('name="position_x_m"', 'name="&a;"', 2),
-        ('slot="2"', 'slot="-2"', 22),
+        ('slot="2"', 'slot="-2"', 24),
     ],
 )
 def test_bad_xml_is_named_with_its_place(old, new, line):

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from twinloop.collection import Observations, Seen
+from twinloop.entities import USER_ATTRIBUTES
 from twinloop.twins import Twins, empty_twins
 
+COLUMNS = len(USER_ATTRIBUTES)
 USERS, CELLS, SERVERS, SLICES, HISTORY = 4, 2, 1, 2, 3
 LENGTH_S = (5.0, 8.5)
 
@@ -49,7 +51,7 @@ def seen(value: np.ndarray, fresh: np.ndarray, slot: np.ndarray) -> Seen:
 
 def observations(now: int, reported: dict[tuple[int, int], tuple[float, int]]) -> Observations:
     """Observations of users: {(user, attribute): (value, measured slot)}; nothing of the rest."""
-    value, slot = np.zeros((USERS, 20), np.float32), np.full((USERS, 20), -1)
+    value, slot = np.zeros((USERS, COLUMNS), np.float32), np.full((USERS, COLUMNS), -1)
     for place, (level, when) in reported.items():
         value[place], slot[place] = level, when
     cells, servers = np.zeros((CELLS, 5)), np.zeros((SERVERS, 4))
@@ -65,4 +67,4 @@ def forecast(users: np.ndarray | float = 0.0) -> Forecast:
     def kind(entities: int, attributes: int, level: np.ndarray | float) -> KindForecast:
         return KindForecast(jnp.zeros((entities, attributes)) + jnp.float32(level))
 
-    return Forecast(kind(USERS, 20, users), kind(CELLS, 5, 0.0), kind(SERVERS, 4, 0.0))
+    return Forecast(kind(USERS, COLUMNS, users), kind(CELLS, 5, 0.0), kind(SERVERS, 4, 0.0))

@@ -10,14 +10,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from twinloop.abstraction.features import Features
+from twinloop.abstraction.felt import Felt, felt_by_users, with_bearers
 from twinloop.abstraction.swipes import watching_probability
-from twinloop.emulation import Forecast
+from twinloop.emulation import Forecast, Prospects
 from twinloop.entities import SLICE_ATTRIBUTES, USER_ATTRIBUTES, column
 from twinloop.simulator import Outcome, Params, spectral_efficiency
 from twinloop.slicing import SliceTable
 from twinloop.twins import Twins, swipe_hazard, viewer_factor
 
 _FALL_BACK_SHARE = 0.05
+_LEAST_WORK = 0.05
 _LOWEST_EFFICIENCY = 0.05
 """bit/s/Hz below which a link is planned as if it had this; else one lost user claims a whole cell; *ours*."""
 
@@ -34,6 +36,7 @@ class _People(eqx.Module):
     cycles_per_bit: Float[Array, " users"]
     buffer_s: Float[Array, " users"]
     rate_bps: Float[Array, " users"]
+    version: Float[Array, " users"]
 
 
 class Abstractor(eqx.Module):
@@ -48,8 +51,10 @@ class Abstractor(eqx.Module):
     demand_margin: Float[Array, ""]
     horizon: int = eqx.field(static=True)
 
-    def abstract(self, twins: Twins, forecast: Forecast, slices: SliceTable) -> Features:
-        """Features of the next slot.
+    def abstract(
+        self, twins: Twins, forecast: Forecast, slices: SliceTable, prospects: Prospects | None = None
+    ) -> Features:
+        """Features of the next slot, with what the next window may bring, where that was foreseen.
 
         Demand of slice s in cell c: sum over its flows of need / spectral efficiency; of cycles at a server:
         need x expected cycles per bit; of cache: the server's cache in proportion to users who need transcoding.
@@ -57,16 +62,45 @@ class Abstractor(eqx.Module):
         known = twins.users.current.slot >= 0
         expected = jnp.where(known, forecast.users.emulated, 0.0)
         present = twins.users.current.active
-        return self._features(
-            self._people(twins, lambda name: expected[:, column(USER_ATTRIBUTES, name)], present, slices), slices
-        )
+        people = self._people(twins, lambda name: expected[:, column(USER_ATTRIBUTES, name)], present, slices)
+        return self._features(people, slices, self._felt(twins, people, slices), prospects)
 
     def foresee(self, twins: Twins, outcome: Outcome, slices: SliceTable) -> Features:
         """Features of the slot after `outcome`, a slot of a what-if: what the twins would see if it came true."""
         people = self._people(twins, lambda name: getattr(outcome, name).astype(jnp.float32), outcome.active, slices)
-        return self._features(people, slices)
+        return self._features(people, slices, self._felt(twins, people, slices))
 
-    def _features(self, people: _People, slices: SliceTable) -> Features:
+    def _felt(self, twins: Twins, people: _People, slices: SliceTable) -> Felt | None:
+        if twins.experience is None:
+            return None
+        users, catalogue = twins.users.current, self.params.catalogue
+        work = self.params.edge.cycles_per_bit * jnp.maximum(self._missing(twins, slices), _LEAST_WORK)
+        value = jnp.where(users.slot >= 0, users.value, 0.0)
+        own = work[self.params.user_slice]
+        felt = felt_by_users(twins.experience, value, self.params.slot_s, catalogue.version_bps, own, people.version)
+        listens, bearer, bearers = self._bearers(people)
+
+        def total(of_users: Array) -> Array:
+            return jax.ops.segment_sum(jnp.where(listens, of_users, 0.0), bearer, bearers + 1)[:bearers]
+
+        members = total(jnp.ones_like(people.need_bps))
+        shared = jnp.repeat(work[self.params.group_slice], self.params.topology.cell_server.shape[0], axis=0)
+        return with_bearers(felt, lambda of_users: total(of_users) / jnp.maximum(members, 1.0), members > 0, shared)
+
+    def _missing(self, twins: Twins, slices: SliceTable) -> Float[Array, "slices versions"]:
+        """Chance that a popular draw of each version is not in the cache of a slice; 0 for the top one, which is
+        stored.
+        """
+        catalogue = self.params.catalogue
+        servers = self.params.topology.server_cycles_per_s.shape[0]
+        cache = twins.slices.current.value[:, column(SLICE_ATTRIBUTES, "reserved_cache_bytes")] / servers
+        weight = catalogue.popularity / jnp.sum(catalogue.popularity)
+        lacks = catalogue.cached_bytes_before[None, :, :] > cache[:, None, None]
+        return jnp.einsum("v,svl->sl", weight, lacks.astype(jnp.float32))
+
+    def _features(
+        self, people: _People, slices: SliceTable, felt: Felt | None, prospects: Prospects | None = None
+    ) -> Features:
         flows = _concatenated(self._unicast(people, slices), self._multicast(people, slices))
         topology = self.params.topology
         cells, servers, rows = (
@@ -92,6 +126,8 @@ class Abstractor(eqx.Module):
             cell_bandwidth_hz=topology.cell_bandwidth_hz,
             server_cycles_per_s=topology.server_cycles_per_s,
             server_cache_bytes=topology.server_cache_bytes,
+            felt=felt,
+            prospects=prospects,
         )
 
     def _people(
@@ -123,6 +159,7 @@ class Abstractor(eqx.Module):
             cycles_per_bit=params.edge.cycles_per_bit * share,
             buffer_s=buffer,
             rate_bps=jnp.maximum(of("rate_bps"), 1.0),
+            version=of("version"),
         )
 
     def _transcode_share(
@@ -138,12 +175,8 @@ class Abstractor(eqx.Module):
         player is at that version. The top version is stored; a little is kept for a player that falls back from it.
         """
         catalogue, row = self.params.catalogue, self.params.user_slice
-        servers = self.params.topology.server_cycles_per_s.shape[0]
-        cache = twins.slices.current.value[:, column(SLICE_ATTRIBUTES, "reserved_cache_bytes")] / servers
-        weight = catalogue.popularity / jnp.sum(catalogue.popularity)
         target = jnp.sum(catalogue.version_bps[None, 1:] <= slices.target_bps[:, None], axis=1, dtype=jnp.int32)
-        lacks = catalogue.cached_bytes_before[:, target] > cache[None, :]
-        missing = (weight @ lacks.astype(jnp.float32))[row]
+        missing = jnp.take_along_axis(self._missing(twins, slices), target[:, None], axis=1)[:, 0][row]
         there = jnp.round(version) == target[row]
         expected = jnp.where(there, 0.5 * (jnp.clip(reported, 0.0, 1.0) + missing), missing)
         top = target[row] == catalogue.version_bps.shape[0] - 1
@@ -165,13 +198,18 @@ class Abstractor(eqx.Module):
             "weight": slices.weight[people.slice_row],
         }
 
+    def _bearers(self, people: _People) -> tuple[Bool[Array, " users"], Int[Array, " users"], int]:
+        """Who listens to a bearer, to which one (a number beyond the last for nobody's), and how many there are."""
+        cells = self.params.topology.cell_server.shape[0]
+        bearers = self.params.group_slice.shape[0] * cells
+        listens = people.active & (self.params.user_group >= 0)
+        return listens, jnp.where(listens, self.params.user_group * cells + people.cell, bearers), bearers
+
     def _multicast(self, people: _People, slices: SliceTable) -> dict[str, Array]:
         """One flow a group and cell: the weakest member sets the rate, the emptiest buffer the wish."""
         cells = self.params.topology.cell_server.shape[0]
         groups = self.params.group_slice.shape[0]
-        bearers = groups * cells
-        listens = people.active & (self.params.user_group >= 0)
-        bearer = jnp.where(listens, self.params.user_group * cells + people.cell, bearers)
+        listens, bearer, bearers = self._bearers(people)
 
         def total(value: Array) -> Array:
             return jax.ops.segment_sum(jnp.where(listens, value, 0.0), bearer, bearers + 1)[:bearers]

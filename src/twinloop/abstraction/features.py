@@ -3,6 +3,9 @@
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int
 
+from twinloop.abstraction.felt import Felt
+from twinloop.emulation import Prospects
+
 
 class Features(eqx.Module):
     """What a decision sees: flows for the slot, demand of slices for the window, capacities. Everything is the twin's
@@ -11,6 +14,8 @@ class Features(eqx.Module):
     A flow (see `entities.Action`) is inactive when nobody listens to it. `want_bps` is the rate the player could use
     in the next slot (room in the buffer), `need_bps` the rate of the version its slice promises. `members` is the
     number of users a flow serves (1 for unicast). `cycles_per_bit` is the expected transcoding work per delivered bit.
+    `felt` says how people feel, None where the twins do not follow it; `prospects`
+    what the next window may bring, for policies that plan for one.
     """
 
     flow_active: Bool[Array, " flows"]
@@ -32,3 +37,5 @@ class Features(eqx.Module):
     cell_bandwidth_hz: Float[Array, " cells"]
     server_cycles_per_s: Float[Array, " servers"]
     server_cache_bytes: Float[Array, " servers"]
+    felt: Felt | None = None
+    prospects: Prospects | None = None

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from twinloop.cli.experience import ScaleOption, scale_from
 from twinloop.cli.outputs import writable_folder, writable_json
 from twinloop.cli.run import LARGEST_SEED
-from twinloop.cli.train import (
+from twinloop.cli.training.train import (
     DataFolder,
     DataSetName,
     Horizons,
@@ -56,7 +57,7 @@ def mobility(data: Data, out: Out = None, json: Json = None, seed: Seed = 0) -> 
     """Levy flights of the simulator against unseen KAIST walks."""
     from twinloop.studies import evaluate_mobility
 
-    _show(evaluate_mobility(data, seed), out, json)
+    show(evaluate_mobility(data, seed), out, json)
 
 
 @app.command()
@@ -81,7 +82,7 @@ def swipe(
     judgement = evaluate_swipe(data, seed)
     if people:
         judgement = side_by_side(judgement, evaluate_people(data, seed, model=model, progress=_tell))
-    _show(judgement, out, json)
+    show(judgement, out, json)
 
 
 @app.command()
@@ -112,7 +113,7 @@ def emulation(
         seed=seed,
         progress=_tell,
     )
-    _show(judgement, out, json)
+    show(judgement, out, json)
 
 
 @app.command()
@@ -140,7 +141,7 @@ def collection(
     from twinloop.studies import evaluate_collection
 
     judgement = evaluate_collection(data, datasets=dataset, seed=seed, progress=_tell)
-    _show(judgement, out, json)
+    show(judgement, out, json)
 
 
 @app.command()
@@ -162,7 +163,7 @@ def drift(
     from twinloop.studies import evaluate_drift
 
     judgement = evaluate_drift(data, seed, progress=_tell)
-    _show(judgement, out, json)
+    show(judgement, out, json)
 
 
 @app.command()
@@ -185,7 +186,65 @@ def generation(
     from twinloop.studies import evaluate_generation
 
     judgement = evaluate_generation(data, dataset, model, seed, _tell)
-    _show(judgement, out, json)
+    show(judgement, out, json)
+
+
+@app.command()
+def demand(
+    window: Annotated[int, typer.Option("--window", help="Minutes that demand is predicted for.", min=1, max=15)] = 3,
+    out: Out = None,
+    json: Json = None,
+    seed: Seed = 0,
+) -> None:
+    """Predicted demand of users: who meets the agreed experience at it, and its cost above the least; takes minutes."""
+    from twinloop.studies import evaluate_demand
+
+    show(evaluate_demand(seed, minutes=window, progress=_tell), out, json)
+
+
+@app.command()
+def windows(out: Out = None, json: Json = None, seed: Seed = 0) -> None:
+    """Slicing windows that follow the network's dynamics against fixed ones, and the game of groups behind slices."""
+    from twinloop.studies import evaluate_windows
+
+    show(evaluate_windows(seed, _tell), out, json)
+
+
+@app.command()
+def qoe(
+    dataset: Annotated[str, typer.Option("--dataset", help="waterloo4, or csv.", metavar="NAME")],
+    data: DataFolder = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="trace, content, device or rater; by default trace and rater.", metavar="NAME"),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A CSV file of users, scores and factors, for csv.", metavar="FILE")
+    ] = None,
+    scale: ScaleOption = None,
+    out: Out = None,
+    json: Json = None,
+    seed: Seed = 0,
+) -> None:
+    """Models of what people say of sessions, on traces, contents, devices or ratings that no fit has seen."""
+    from twinloop.studies import evaluate_qoe
+
+    judgement = evaluate_qoe(dataset, data, split=split, file=file, scale=scale_from(scale), seed=seed, progress=_tell)
+    show(judgement, out, json)
+
+
+@app.command()
+def recovery(
+    users: Annotated[int, typer.Option("--users", help="People to draw and to find again.", metavar="N")] = 1000,
+    ratings: Annotated[int, typer.Option("--ratings", help="Most scores of a user.", metavar="N")] = 100,
+    out: Out = None,
+    json: Json = None,
+    seed: Seed = 0,
+) -> None:
+    """Models of experience fitted to drawn scores, against the users they were drawn from."""
+    from twinloop.studies import evaluate_recovery
+
+    show(evaluate_recovery(users, ratings, seed, _tell), out, json)
 
 
 def _tell(line: str) -> None:
@@ -193,7 +252,8 @@ def _tell(line: str) -> None:
     Console(stderr=True).print(f"[dim]{escape(line)}[/dim]")
 
 
-def _show(judgement: "twinloop.studies.Judgement", out: Path | None, json: Path | None) -> None:
+def show(judgement: "twinloop.studies.Judgement", out: Path | None, json: Path | None) -> None:
+    """Prints a judgement; writes its figures into the folder `out` and its figures as numbers into `json`."""
     console = Console()
     for metrics, rows in _alike(judgement).items():
         console.print(_table(judgement, metrics, rows))

@@ -16,9 +16,11 @@ from twinloop.cli.compare import compare
 from twinloop.cli.data import app as data_app
 from twinloop.cli.doctor import doctor
 from twinloop.cli.evaluate import app as evaluate_app
+from twinloop.cli.experience import app as qoe_app
 from twinloop.cli.run import run
 from twinloop.cli.scenario import app as scenario_app
-from twinloop.cli.train import app as train_app
+from twinloop.cli.studies.study import app as study_app
+from twinloop.cli.training.train import app as train_app
 from twinloop.errors import TwinloopError
 
 app = typer.Typer(
@@ -35,7 +37,9 @@ app.command()(doctor)
 app.add_typer(scenario_app, name="scenario")
 app.add_typer(data_app, name="data")
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(study_app, name="study")
 app.add_typer(train_app, name="train")
+app.add_typer(qoe_app, name="qoe")
 
 # What typer raises for a wrong option or argument; the class has no public name of its own.
 _UsageError: Any = typer.BadParameter.__bases__[0]

@@ -51,6 +51,7 @@ from twinloop.emulation.forecast import Z90, AbstractEmulator, Forecast, KindFor
 from twinloop.emulation.kalman import Kalman, kalman
 from twinloop.emulation.last_value import LastValue
 from twinloop.emulation.learned import AGE, CELL_CHANGE, Learned, learned, user_covariates
+from twinloop.emulation.prospects import Foresight, Prospects
 from twinloop.emulation.rollout import Respond, Served, TwinModel, rollout, sample_states, twin_model
 from twinloop.emulation.silence import within_alarms
 
@@ -83,6 +84,7 @@ __all__ = [
     "Environments",
     "Ewma",
     "Forecast",
+    "Foresight",
     "Frailty",
     "History",
     "Imitated",
@@ -94,6 +96,7 @@ __all__ = [
     "Lived",
     "Machine",
     "Prospect",
+    "Prospects",
     "Respond",
     "Served",
     "TwinModel",

@@ -27,7 +27,7 @@ from twinloop.twins import Twins
 Respond = Callable[[Action, Outcome], Action]
 """The action of the next slot, from the action in effect and what the slot brought."""
 
-_Life = tuple[State, Action, Array, Array]
+_Life = tuple[State, Action, Array, Array, Array]
 
 
 class TwinModel(eqx.Module):
@@ -47,10 +47,13 @@ def twin_model(key: PRNGKeyArray, params: Params) -> TwinModel:
 
 
 class Served(eqx.Module):
-    """How people fared in a what-if, mean over its slots, by user: satisfaction in [0, 1], share of time stalled."""
+    """How people fared in a what-if, mean over its slots, by user: satisfaction in [0, 1], share of time stalled, and
+    the quality of what was played in the rest, in [0, 1].
+    """
 
     satisfaction: Float[Array, " users"]
     stalled_share: Float[Array, " users"]
+    quality: Float[Array, " users"]
     active: Bool[Array, " users"]
 
 
@@ -90,16 +93,20 @@ def rollout(
     nothing = Overhead(jnp.zeros(users), jnp.zeros(servers))
 
     def live(carry: _Life, k: PRNGKeyArray) -> tuple[_Life, None]:
-        before, doing, satisfied, stalled = carry
+        before, doing, satisfied, stalled, seen = carry
         after, outcome = step(k, params, model.environment, before, doing, nothing)
         share = jnp.minimum(outcome.delivered_bits / jnp.maximum(outcome.needed_bits, 1.0), 1.0)
         satisfied = satisfied + jnp.where(outcome.active, share, 0.0)
         following = doing if respond is None else respond(doing, outcome)
-        return (after, following, satisfied, stalled + outcome.rebuffer_s), None
+        seen = seen + outcome.quality * (params.slot_s - outcome.rebuffer_s)
+        return (after, following, satisfied, stalled + outcome.rebuffer_s, seen), None
 
     zero = jnp.zeros(users)
-    (_, _, satisfied, stalled), _ = jax.lax.scan(live, (state, action, zero, zero), jax.random.split(key, horizon))
-    return Served(satisfied / horizon, stalled / (horizon * params.slot_s), state.active)
+    start = (state, action, zero, zero, zero)
+    (_, _, satisfied, stalled, seen), _ = jax.lax.scan(live, start, jax.random.split(key, horizon))
+    lasted_s = horizon * params.slot_s
+    played_s = jnp.maximum(lasted_s - stalled, 1e-3)
+    return Served(satisfied / horizon, stalled / lasted_s, seen / played_s, state.active)
 
 
 def _state(model: TwinModel, twins: Twins, value: Float[Array, "users attributes"]) -> State:

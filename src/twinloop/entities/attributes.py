@@ -48,6 +48,8 @@ USER_ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("last_watch_s", "s", 0.0, 600.0, bits=16, method="on_change"),
     Attribute("last_class", "1", 0.0, 65_535.0, bits=16, kind="label", method="on_change"),
     Attribute("transcode_share", "1", 0.0, 1.0, bits=4, period_s=4.0),
+    Attribute("opinion", "MOS", 0.0, 5.0, bits=10, kind="label", method="on_change"),
+    Attribute("opinions", "1", 0.0, 65_535.0, bits=16, kind="count", method="on_change"),
 )
 
 CELL_ATTRIBUTES: tuple[Attribute, ...] = (

@@ -4,14 +4,22 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from twinloop.units import kmh_from_mps
+
 RULES = ("stall", "quality", "both")
 """What a user minds: stalling, the quality of the picture, or both (paper 000, IV)."""
 
 IMPACTS = ("none", "behaviour", "environment", "both")
 """Which of behavioural dynamics B and environmental complexity C weigh on a user; the index is 1 for B plus 2 for C."""
 
-WORST, BEST = 1.0, 5.0
-"""Ends of the scale of opinion scores (ITU-T P.800.1)."""
+WORST = 1.0
+"""The lowest opinion score (ITU-T P.800.1)."""
+
+BEST = 5.0
+"""The highest opinion score."""
+
+_MOST_SWIPES_PER_MIN = 12.0
+_SLOWEST_KMH, _FASTEST_KMH = 2.0, 40.0
 
 
 class Conditions(eqx.Module):
@@ -53,3 +61,16 @@ class UserModels(eqx.Module):
         """E in [1, 5], one period a user."""
         share = jnp.clip(self.service(conditions) * self.factor(conditions), 0.0, 1.0)
         return WORST + (BEST - WORST) * share
+
+
+def behaviour_of(swipes_per_min: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Behavioural dynamics B = 1 + min(swipes per minute / 12, 1) (range: paper 000, IV; the scale is ours)."""
+    return 1.0 + jnp.clip(swipes_per_min / _MOST_SWIPES_PER_MIN, 0.0, 1.0)
+
+
+def environment_of(speed_mps: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Environmental complexity C = 1 + (40 - v) / 38, v the speed in km/h within [2, 40]: it falls with speed (paper
+    000, IV).
+    """
+    v = jnp.clip(kmh_from_mps(speed_mps), _SLOWEST_KMH, _FASTEST_KMH)
+    return 1.0 + (_FASTEST_KMH - v) / (_FASTEST_KMH - _SLOWEST_KMH)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from twinloop.reporting.figures.mirror.foresight import plot_coverage, plot_forecasts
     from twinloop.reporting.figures.mirror.twins import plot_collection, plot_twin_history, plot_twins
     from twinloop.reporting.figures.mirror.value import plot_value
+    from twinloop.reporting.figures.opinion.agreements import plot_agreement_ratio, plot_experience_by_users
+    from twinloop.reporting.figures.opinion.scores import EffectCurve, plot_effects, plot_expected, plot_raters
     from twinloop.reporting.figures.slices import plot_slice_computing, plot_slice_satisfaction, plot_slices
     from twinloop.reporting.figures.users import plot_experience, plot_radio, plot_users
     from twinloop.reporting.figures.viewing import plot_retention, plot_swipes, plot_watching
@@ -32,11 +34,13 @@ __all__ = [
     "Comparison",
     "Curve",
     "Dots",
+    "EffectCurve",
     "Figure",
     "Panel",
     "Run",
     "open_comparison",
     "open_run",
+    "plot_agreement_ratio",
     "plot_cell_load",
     "plot_cells",
     "plot_collection",
@@ -44,7 +48,10 @@ __all__ = [
     "plot_curves",
     "plot_decisions",
     "plot_differences",
+    "plot_effects",
+    "plot_expected",
     "plot_experience",
+    "plot_experience_by_users",
     "plot_forecast_bands",
     "plot_forecasts",
     "plot_ladder",
@@ -53,6 +60,7 @@ __all__ = [
     "plot_metric",
     "plot_objectives",
     "plot_radio",
+    "plot_raters",
     "plot_requests",
     "plot_retention",
     "plot_scores",
@@ -88,6 +96,8 @@ _HOMES = {
     "figures.mirror.twins": ("plot_collection", "plot_twin_history", "plot_twins"),
     "figures.users": ("plot_experience", "plot_radio", "plot_users"),
     "figures.mirror.value": ("plot_value",),
+    "figures.opinion.agreements": ("plot_agreement_ratio", "plot_experience_by_users"),
+    "figures.opinion.scores": ("EffectCurve", "plot_effects", "plot_expected", "plot_raters"),
     "figures.viewing": ("plot_retention", "plot_swipes", "plot_watching"),
     "report": ("write_report",),
     "run": ("Run", "open_run"),

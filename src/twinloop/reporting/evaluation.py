@@ -112,7 +112,7 @@ def _draw(axis: Axes, panel: Panel) -> None:
         box = {"facecolor": SURFACE, "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
         axis.text(x, height, f" {label}", transform=axis.get_xaxis_transform(), bbox=box if label else None, **style)
     if not (panel.log_x or panel.dotted):
-        axis.set_xlim(left=0)
+        axis.set_xlim(left=min(0.0, *(float(curve.x.min(initial=0.0)) for curve in panel.curves)))
     axis.set_xlabel(panel.x_label)
     axis.set_ylabel(panel.y_label)
     axis.set_title(panel.title)

@@ -2,11 +2,14 @@
 
 from twinloop.runs.blocks import BLOCK_SLOTS, decide_window, window_due
 from twinloop.runs.compare import compare, paired_interval, parse_policy
-from twinloop.runs.directory import free_directory
 from twinloop.runs.execute import RunResult, run
+from twinloop.runs.lanes import LaneBlock, Lanes
+from twinloop.runs.results.directory import free_directory
 
 __all__ = [
     "BLOCK_SLOTS",
+    "LaneBlock",
+    "Lanes",
     "RunResult",
     "compare",
     "decide_window",

@@ -22,13 +22,13 @@ from twinloop.loop import Loop, LoopState, slot, window
 from twinloop.network import SimulatedNetwork, realised_flows, realised_load_hz, user_truth
 from twinloop.runs.worth import Unaided, served, unaided_slot
 from twinloop.simulator import Outcome
-from twinloop.twins import quantum, spread
+from twinloop.twins import quantum, relearned, spread
 from twinloop.validation import Verdict
 
 BLOCK_SLOTS = 60
 MOST_PROGRAMS = 3
 """Programs kept for runs to come; each takes thousands of memory maps, of which Linux gives a process 65,530."""
-_PROGRAMS: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+_PROGRAMS: dict[Any, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any] | None]] = {}
 _WINDOW_SALT = 1 << 30
 _IS_LABEL = np.array([attribute.kind == "label" for attribute in USER_ATTRIBUTES])
 Values = dict[str, np.ndarray]
@@ -43,15 +43,25 @@ class World(eqx.Module):
 
 @dataclass(frozen=True)
 class Compiled:
-    """The two programs of a loop, compiled for the shapes of one scenario, and how long that took.
+    """The programs of a loop, compiled for the shapes of one scenario, and how long that took.
 
     `block` takes key, loop, world and first slot to (world, (truth, trace)), `window` the same with the loop's state
-    alone to (state, verdict).
+    alone to (state, verdict); `learn` takes the twins of people's experience to twins with models of all scores so far,
+    None where nobody's experience is followed.
     """
 
     block: Callable[..., Any]
     window: Callable[..., Any]
+    learn: Callable[..., Any] | None
     compile_s: float
+
+    def decide(
+        self, key: PRNGKeyArray, loop: Loop[SimulatedNetwork], state: LoopState, first: Int[Array, ""]
+    ) -> tuple[LoopState, Any]:
+        """A window decision before slot `first`, with models of experience brought up to date before it."""
+        if self.learn is not None:
+            state = eqx.tree_at(lambda s: s.twin.experience, state, self.learn(state.twin.experience))
+        return self.window(key, loop, state, first)
 
 
 def block_length(total_slots: int, window_slots: int) -> int:
@@ -198,7 +208,7 @@ def compile_loop(
 
 def _programs(
     loop: Loop[SimulatedNetwork], world: World, key: Key[Array, "..."], slots: int, *, seeds: bool
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
+) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any] | None]:
     first = jnp.zeros((), jnp.int32)
 
     def block(k: PRNGKeyArray, lp: Loop[SimulatedNetwork], now: World, number: Int[Array, ""]) -> Any:
@@ -213,9 +223,16 @@ def _programs(
     lowered: list[Any] = [eqx.filter_jit(f) for f in programs]
     given = (world, world.state)
     traced = [f.lower(key, loop, now, first) for f, now in zip(lowered, given, strict=True)]
+    felt = world.state.twin.experience
+    if felt is not None:
+        traced.append((_relearn_seeds if seeds else _relearn).lower(felt))
     with ThreadPoolExecutor(len(traced)) as threads:
-        block_program, window_program = threads.map(lambda program: program.compile(), traced)
-    return block_program, window_program
+        compiled = list(threads.map(lambda program: program.compile(), traced))
+    return compiled[0], compiled[1], compiled[2] if felt is not None else None
+
+
+_relearn: Any = eqx.filter_jit(relearned)
+_relearn_seeds: Any = eqx.filter_jit(eqx.filter_vmap(relearned, in_axes=eqx.if_array(0)))
 
 
 def emulation_multiply_adds(loop: Loop[SimulatedNetwork], state: LoopState) -> float:

@@ -9,23 +9,21 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
 from twinloop.decision import ALLOCATIONS, RESERVATIONS
 from twinloop.errors import ScenarioError
-from twinloop.loop import Loop, LoopState
+from twinloop.loop import Loop
 from twinloop.network import SimulatedNetwork
-from twinloop.runs import directory as files
-from twinloop.runs.blocks import Compiled, World, block_length, compile_loop, run_key, use_persistent_cache, window_due
+from twinloop.runs.blocks import Compiled
 from twinloop.runs.execute import Progress
-from twinloop.runs.recording import Block, Totals
+from twinloop.runs.lanes import LaneBlock, Lanes
 from twinloop.runs.resources import check
-from twinloop.runs.summary import summarise
-from twinloop.scenario import Policy, Scenario, apply_events, build_loop, event_slots
+from twinloop.runs.results import directory as files
+from twinloop.runs.results.recording import Block, Totals
+from twinloop.runs.results.summary import summarise
+from twinloop.scenario import Policy, Scenario, apply_events, build_loop
 
 METRICS = (
     "satisfaction",
@@ -95,7 +93,6 @@ def compare(
         )
     if out is not None:
         files.prepare(out, resume=False)
-    use_persistent_cache()
     with nullcontext() if out is None else files.locked(out):
         lived: dict[str, list[dict[str, Any]]] = {}
         programs: dict[Policy, Compiled] = {}
@@ -141,66 +138,38 @@ def _live(
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """Summaries of a plan by seed, all seeds side by side; policies that `programs` has are not compiled again."""
-    worlds = [build_loop(plan.model_copy(update={"seed": seed}), data) for seed in seeds]
-    loop: Loop[SimulatedNetwork] = _stacked([world[0] for world in worlds])
-    state: LoopState = _stacked([world[1] for world in worlds])
-    key = jnp.stack([run_key(seed) for seed in seeds])
-    window_slots = round(plan.window)
-    length = block_length(slots, window_slots)
+    lanes = Lanes([plan.model_copy(update={"seed": seed}) for seed in seeds], slots, data)
     if plan.policy not in programs:
-        programs[plan.policy] = compile_loop(loop, World(state, None), key, length, seeds=True)
-    compiled = programs[plan.policy]
+        programs[plan.policy] = lanes.compile()
     totals = [Totals() for _ in seeds]
-    for first in range(0, slots, length):
-        if plan.events or plan.drifts:
-            singles = [apply_events(plan, world[0], 0, first + length) for world in worlds]
-            loop = _stacked(singles)
-        if window_due(first, window_slots, event_slots(plan)):
-            state, verdict = compiled.window(key, loop, state, jnp.int32(first))
-            for total, winner in zip(totals, np.asarray(verdict["winner"]), strict=True):
+    for blocks in lanes.live(programs[plan.policy]):
+        for lived, total, loop in zip(blocks, totals, lanes.loops, strict=True):
+            if lived.verdict is not None:
                 total.count("window_proposed")
-                total.count("window_approved", float(winner >= 0))
-        world, (truth, trace) = compiled.block(key, loop, World(state, None), jnp.int32(first))
-        state = world.state
-        truth, trace = jax.device_get((truth, trace))
-        for row, total in enumerate(totals):
-            total.add(
-                _block(
-                    worlds[row][0],
-                    plan,
-                    first,
-                    {k: v[row] for k, v in truth.items()},
-                    {k: v[row] for k, v in trace.items()},
-                )
-            )
-        progress(first + length, slots)
+                total.count("window_approved", float(lived.verdict["winner"] >= 0))
+            total.add(_block(loop, plan, lived))
+        progress(blocks[0].first_slot + lanes.block_slots, slots)
     policy = f"{plan.policy.reservation}+{plan.policy.allocation}"
     return [
         summarise(
-            total, scenario=plan.name, seed=seed, policy=policy, users=plan.user_count, slot_s=worlds[0][0].slot_s
+            total, scenario=plan.name, seed=seed, policy=policy, users=plan.user_count, slot_s=lanes.loops[0].slot_s
         )
         for seed, total in zip(seeds, totals, strict=True)
     ]
 
 
-def _block(
-    loop: Loop[SimulatedNetwork], plan: Scenario, first: int, truth: Mapping[str, Any], trace: Mapping[str, Any]
-) -> Block:
+def _block(loop: Loop[SimulatedNetwork], plan: Scenario, lived: LaneBlock) -> Block:
     params = loop.network.params
     return Block(
-        first_slot=first,
+        first_slot=lived.first_slot,
         slot_s=loop.slot_s,
-        truth=truth,
-        trace=trace,
+        truth=lived.truth,
+        trace=lived.trace,
         user_slice=np.asarray(params.user_slice),
         cell_bandwidth_hz=np.asarray(params.topology.cell_bandwidth_hz),
         server_cycles_per_s=np.asarray(params.topology.server_cycles_per_s),
         policy=plan.policy.allocation,
     )
-
-
-def _stacked(trees: list[Any]) -> Any:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0], *trees)
 
 
 def _comparison(

@@ -22,7 +22,6 @@ from twinloop.datasets import LeftOutWarning
 from twinloop.errors import OutputError
 from twinloop.loop import Loop, LoopState
 from twinloop.network import SimulatedNetwork
-from twinloop.runs import directory as files
 from twinloop.runs.blocks import (
     Compiled,
     World,
@@ -33,10 +32,11 @@ from twinloop.runs.blocks import (
     use_persistent_cache,
     window_due,
 )
-from twinloop.runs.recording import Block, Pace, Totals, tables, window_row
 from twinloop.runs.resources import check
-from twinloop.runs.retention import retention_table
-from twinloop.runs.summary import summarise
+from twinloop.runs.results import directory as files
+from twinloop.runs.results.recording import Block, Pace, Totals, tables, window_row
+from twinloop.runs.results.retention import retention_table
+from twinloop.runs.results.summary import summarise
 from twinloop.runs.upkeep import ViewingUpkeep, ended_views
 from twinloop.runs.worth import ByWindow, Worth, begin_unaided, value_summary, value_table
 from twinloop.scenario import Scenario, apply_events, build_loop, dump, event_slots, hazard_class_names
@@ -207,7 +207,7 @@ class _Live:
         self.loop = apply_events(self.scenario, self.loop, self.next_slot, self.block_slots)
         verdict: dict[str, np.ndarray] | None = None
         if window_due(self.next_slot, self.window_slots, event_slots(self.scenario)):
-            state, values = compiled.window(self.key, self.loop, self.world.state, first)
+            state, values = compiled.decide(self.key, self.loop, self.world.state, first)
             self.world = World(state, self.world.unaided)
             verdict = {name: np.asarray(value) for name, value in values.items()}
             self.totals.count("window_proposed")

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from twinloop.emulation import EndedViews, LeavingModel, leaving_model, leaving_surprise, swipe_signals
 from twinloop.learning import Upkeep as ModelUpkeep
 from twinloop.learning import UpkeepRules, cumulative_detector
-from twinloop.runs.recording import Block, Values
+from twinloop.runs.results.recording import Block, Values
 from twinloop.scenario import Drift, Upkeep
 from twinloop.twins import SwipeCounts, begun_anew
 

@@ -20,19 +20,34 @@ from twinloop.decision import (
     ALLOCATIONS,
     RESERVATIONS,
     AbstractAllocation,
+    AbstractReservation,
+    AgentReservation,
     Allocation,
+    Prices,
     Reservation,
+    Supply,
     Utility,
     assemble_action,
+    rules_of,
+    store_of,
 )
-from twinloop.emulation import EMULATORS, AbstractEmulator, Combined, Forecast, TwinModel, learned, twin_model
+from twinloop.emulation import (
+    EMULATORS,
+    AbstractEmulator,
+    Combined,
+    Forecast,
+    Foresight,
+    TwinModel,
+    learned,
+    twin_model,
+)
 from twinloop.enforcement import nothing_pending
 from twinloop.entities import CELL_ATTRIBUTES, SERVER_ATTRIBUTES, USER_ATTRIBUTES, Action, Attribute
 from twinloop.loop import Loop, LoopState
 from twinloop.network import Channel, Plant, SimulatedNetwork
 from twinloop.scenario.collecting import build_collector, sensor_noise
+from twinloop.scenario.experience import begin_experiences, build_raters
 from twinloop.scenario.models import SLOT_S, Mismatch, Policy, Scenario, Twin
-from twinloop.scenario.models import Judge as JudgePart
 from twinloop.scenario.people import (
     Watching,
     build_player,
@@ -50,6 +65,8 @@ from twinloop.twins import Twins, empty_twins
 from twinloop.validation import Judge, first_approved
 
 _JUDGE_SALT = 1_000_003
+_FORESIGHT_SALT = 2_000_003
+_MOST_REPORTS_PER_S = 1.0
 _CYCLES_PER_BIT = 400.0
 _REPORT_J_PER_BIT = 1e-7
 
@@ -74,11 +91,12 @@ def build_loop(scenario: Scenario, data: Path | None = None) -> tuple[Loop[Simul
         abstractor=Abstractor(
             believed, jnp.float32(scenario.policy.demand_margin), math.ceil(scenario.viewing.buffer_cap_s) + 1
         ),
-        reservations=(RESERVATIONS[scenario.policy.reservation](),),
+        reservations=(_reservation(scenario, believed),),
         allocations=(_allocation(scenario.policy),),
-        slot_judge=_judge(scenario.twin.judge, model, scenario.twin.judge.slot_horizon),
-        window_judge=_judge(scenario.twin.judge, model, scenario.twin.judge.window_horizon),
+        slot_judge=_judge(scenario, model, scenario.twin.judge.slot_horizon),
+        window_judge=_judge(scenario, model, scenario.twin.judge.window_horizon),
         slices=slices,
+        foresight=_foresight(scenario, believed),
         control=control(scenario.twin.control, round(scenario.twin.control_from / SLOT_S)),
         slot_s=SLOT_S,
         retries=scenario.enforcement.retries,
@@ -104,13 +122,14 @@ def build_params(scenario: Scenario, watching: Watching, data: Path | None, rng:
         user_group=jnp.asarray(groups, jnp.int32),
         group_slice=jnp.asarray(group_slices(scenario), jnp.int32),
         radio_trace=load_radio_trace(scenario, data, rng),
+        raters=build_raters(scenario),
         slot_s=SLOT_S,
     )
 
 
 def as_believed(params: Params, mismatch: Mismatch) -> Params:
-    """Parameters as a twin believes them: no shadowing map, no measured trace, nobody's way, and factors off the
-    truth.
+    """Parameters as a twin believes them: no shadowing map, no measured trace, nobody's way, nobody's feelings, and
+    factors off the truth.
     """
     topology = eqx.tree_at(
         lambda t: (t.cell_exponent, t.cell_power_dbm),
@@ -134,9 +153,9 @@ def as_believed(params: Params, mismatch: Mismatch) -> Params:
     )
     edge = eqx.tree_at(lambda e: e.cycles_per_bit, params.edge, params.edge.cycles_per_bit * mismatch.cycles_per_bit)
     return eqx.tree_at(
-        lambda p: (p.topology, p.radio, p.mobility, p.viewers, p.edge, p.radio_trace),
+        lambda p: (p.topology, p.radio, p.mobility, p.viewers, p.edge, p.radio_trace, p.raters),
         params,
-        (topology, radio, _unforeseen(params.mobility), viewers, edge, None),
+        (topology, radio, _unforeseen(params.mobility), viewers, edge, None, None),
         is_leaf=lambda leaf: leaf is None,
     )
 
@@ -148,6 +167,33 @@ def _emulator(twin: Twin) -> AbstractEmulator[Any]:
         return named
     members = named.members if isinstance(named, Combined) else (named,)
     return Combined((*members, learned(Path(twin.trained_emulator), members[-1], SLOT_S)))
+
+
+def _reservation(scenario: Scenario, believed: Params) -> AbstractReservation:
+    policy = scenario.policy
+    if policy.reservation != "agents":
+        return RESERVATIONS[policy.reservation]()
+    topology, catalogue = believed.topology, believed.catalogue
+    users = max(scenario.user_count, 1)
+    return AgentReservation(
+        supply=Supply(rules_of(believed.player, catalogue), store_of(catalogue), believed.edge.cycles_per_bit),
+        prices=Prices(
+            bandwidth=1.0 / jnp.sum(topology.cell_bandwidth_hz),
+            cycles=1.0 / jnp.sum(topology.server_cycles_per_s),
+            cache=1.0 / (users * jnp.sum(topology.server_cache_bytes)),
+            sensing=jnp.float32(1.0 / (users * _MOST_REPORTS_PER_S)),
+        ),
+        confidence=jnp.float32(policy.confidence),
+        reports_per_s=jnp.asarray(policy.reports_per_s, jnp.float32),
+    )
+
+
+def _foresight(scenario: Scenario, believed: Params) -> Foresight | None:
+    """The policy's own what-ifs of a window, apart from the judge's; None where no policy asks for any."""
+    if scenario.policy.reservation != "agents":
+        return None
+    model = eqx.filter_jit(twin_model)(jax.random.key(scenario.seed + _FORESIGHT_SALT), believed)
+    return Foresight(model, scenario.policy.prospects, scenario.policy.prospect_minutes)
 
 
 def _allocation(policy: Policy) -> AbstractAllocation:
@@ -209,7 +255,8 @@ def _network(scenario: Scenario, params: Params) -> SimulatedNetwork:
     )
 
 
-def _judge(part: JudgePart, model: TwinModel, horizon: int) -> Judge:
+def _judge(scenario: Scenario, model: TwinModel, horizon: int) -> Judge:
+    part = scenario.twin.judge
     return Judge(
         model=model,
         cvar_share=jnp.float32(part.cvar_share),
@@ -217,6 +264,7 @@ def _judge(part: JudgePart, model: TwinModel, horizon: int) -> Judge:
         tolerance=jnp.float32(part.tolerance),
         samples=part.samples,
         horizon=horizon,
+        objective=scenario.policy.objective,
     )
 
 
@@ -245,6 +293,7 @@ def _first_state(scenario: Scenario, loop: Loop[SimulatedNetwork], watching: Wat
         swipe_prior=loop.abstractor.params.viewers.hazard,
         factor_spread=scenario.twin.mismatch.hazard * shipped_figures().viewing.factor_spread,
         counted=params.user_group < 0,
+        experience=None if scenario.twin.ratings == 0 else begin_experiences(scenario),
     )
     memory, forecast, plant = _begin(loop, twin, approved.action, jax.random.key(scenario.seed))
     return LoopState(

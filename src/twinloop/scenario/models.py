@@ -27,6 +27,7 @@ Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0, le=2**24)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Score = Annotated[float, Field(ge=1, le=5)]
 Point = tuple[float, float]
 
 
@@ -132,18 +133,24 @@ class Slice(Part):
 
 
 class Population(Part):
-    """Users who share a slice and a way of moving. `groups` above 0 makes them watch shared playlists by multicast."""
+    """Users who share a slice and a way of moving. `groups` above 0 makes them watch shared playlists by multicast.
+
+    Each is promised an experience of its own, drawn evenly from `ela` (experience level agreement, on the scale 1-5).
+    """
 
     count: Annotated[int, Field(ge=1, le=MAX_USERS)]
     slice: str
     mobility: Literal["levy", "waypoint", "path", "recorded"] = "levy"
     speed_kmh: tuple[Positive, Positive] = (2.0, 5.0)
     groups: Annotated[int, Field(ge=0)] = 0
+    ela: tuple[Score, Score] = (3.0, 5.0)
 
     @model_validator(mode="after")
     def _ordered(self) -> "Population":
         if self.speed_kmh[0] > self.speed_kmh[1]:
             raise ValueError(f"speed_kmh {list(self.speed_kmh)} must be [lowest, highest]")
+        if self.ela[0] > self.ela[1]:
+            raise ValueError(f"ela {list(self.ela)} must be [lowest, highest]")
         return self
 
 
@@ -167,6 +174,31 @@ class Viewing(Part):
     session_off_p: Probability = 0.0
     buffer_cap_s: Annotated[float, Field(gt=0, le=60)] = 6.0
     preload_s: NotNegative = 2.0
+
+
+class Experience(Part):
+    """How people feel what they get, which of it they tell, and what they were promised.
+
+    A user minds stalling, quality or both, as `rules` shares them out; kappa, the weight of behaviour and environment,
+    is 0 for a share `indifferent` of the users and drawn evenly from `kappa` for the others. At the end of a minute a
+    user rates it with chance `rating_p`; scores scatter about the true experience with `variance` by rule. `history`
+    minutes were rated before the run. `bend` above 0 makes people feel in a way that no model of a twin contains.
+    """
+
+    rules: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
+    indifferent: Probability = 1.0 / 3.0
+    kappa: tuple[NotNegative, NotNegative] = (0.05, 0.2)
+    stall_weight: Annotated[float, Field(gt=0, le=10)] = 0.1
+    variance: tuple[Positive, Positive, Positive] = (0.8, 0.8, 0.8)
+    rating_p: Probability = 0.25
+    history: Annotated[int, Field(ge=0, le=128)] = 20
+    bend: Annotated[float, Field(ge=0, le=4)] = 0.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Experience":
+        if self.kappa[0] > self.kappa[1]:
+            raise ValueError(f"kappa {list(self.kappa)} must be [lowest, highest]")
+        return self
 
 
 class AttributeRequest(Part):
@@ -293,9 +325,14 @@ class Upkeep(Part):
 
 
 class Twin(Part):
-    """The twins: how much they remember, how they foresee, and what they believe of the physics."""
+    """The twins: how much they remember, how they foresee, and what they believe of the physics.
+
+    `history` reports and the newest `ratings` scores are kept of every user; with 0 nobody's experience
+    is followed.
+    """
 
     history: Annotated[int, Field(ge=2, le=4096)] = 16
+    ratings: Annotated[int, Field(ge=0, le=1024)] = 64
     emulator: Literal["last_value", "ewma", "kalman", "combined"] = "combined"
     trained_emulator: str | None = None
     control: Literal["none", "frozen", "shuffled"] = "none"
@@ -311,15 +348,27 @@ class Policy(Part):
     """Who decides: reservation for the window, allocation for the slot.
 
     `utility`, `alpha` and `floor` are those of the utility allocation: what of a user's rate counts, the exponent of
-    alpha-fairness, and the share of its need that every user is given first.
+    alpha-fairness, and the share of its need that every user is given first. `objective` is what the internal loop
+    judges proposals by. The reservation by agents keeps agreements with `confidence` over `prospects` samples of the
+    next `prospect_minutes`, reports granted at one of `reports_per_s`.
     """
 
-    reservation: Literal["equal", "greedy", "convex"] = "convex"
-    allocation: Literal["round_robin", "proportional_fair", "utility"] = "utility"
+    reservation: Literal["equal", "greedy", "convex", "gain", "game", "agents"] = "convex"
+    allocation: Literal["round_robin", "proportional_fair", "utility", "experience"] = "utility"
     utility: Literal["satisfaction", "log_quality", "alpha_fair"] = "satisfaction"
     alpha: Annotated[float, Field(gt=0, le=10)] = 1.0
     floor: Probability = 0.0
+    objective: Literal["satisfaction", "experience"] = "satisfaction"
     demand_margin: Annotated[float, Field(ge=0, le=2)] = 0.2
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    prospects: Annotated[int, Field(ge=1, le=256)] = 6
+    prospect_minutes: Annotated[int, Field(ge=1, le=15)] = 3
+    reports_per_s: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1, max_length=8)] = [1.0, 0.25]
+
+    @property
+    def experiential(self) -> bool:
+        """True where anything is decided by how people feel."""
+        return "experience" in (self.allocation, self.objective) or self.reservation == "agents"
 
 
 class Enforcement(Part):
@@ -380,6 +429,7 @@ class Scenario(Part):
     users: Annotated[list[Population], Field(min_length=1)]
     mobility: Mobility = Mobility()
     viewing: Viewing = Viewing()
+    experience: Experience = Experience()
     collection: Collection = Collection()
     twin: Twin = Twin()
     policy: Policy = Policy()
@@ -428,6 +478,8 @@ class Scenario(Part):
         created = self.created_later
         if sum(entry.floor_share for entry in self.slices if entry.name not in created) > 1 + 1e-6:
             raise ValueError("the slices' floor_share sum to more than 1; lower them")
+        if self.twin.ratings == 0 and self.policy.experiential:
+            raise ValueError("policy by experience needs twins that follow it; set twin.ratings above 0")
         if self.window % 60:
             raise ValueError(f"window {self.window:g} s must be a multiple of 60 s")
         if self.user_count > MAX_USERS:

@@ -1,5 +1,7 @@
 """The simulated network, pure JAX: people move, links change, videos play, flows are served. `init` and `step`."""
 
+from twinloop.simulator.air.radio import Radio, RadioState, sinr_and_rate, spectral_efficiency
+from twinloop.simulator.air.shadowing import Maps, link_gains
 from twinloop.simulator.catalogue import (
     DEFAULT_TYPES,
     Catalogue,
@@ -11,9 +13,8 @@ from twinloop.simulator.catalogue import (
 from twinloop.simulator.edge import Edge, Overhead
 from twinloop.simulator.mobility import KinematicState, Mobility, init_kinematics, move
 from twinloop.simulator.multicast import MulticastState
+from twinloop.simulator.opinions import OpinionState, Raters, conditions_of, init_opinions, true_experience
 from twinloop.simulator.playback import PlaybackState, Player, target_version
-from twinloop.simulator.radio import Radio, RadioState, sinr_and_rate, spectral_efficiency
-from twinloop.simulator.shadowing import Maps, link_gains
 from twinloop.simulator.step import Environment, Outcome, Params, RadioTrace, State, init, step
 from twinloop.simulator.topology import Topology, cell_positions
 
@@ -26,6 +27,7 @@ __all__ = [
     "Maps",
     "Mobility",
     "MulticastState",
+    "OpinionState",
     "Outcome",
     "Overhead",
     "Params",
@@ -34,14 +36,17 @@ __all__ = [
     "Radio",
     "RadioState",
     "RadioTrace",
+    "Raters",
     "State",
     "Topology",
     "Viewers",
     "build_catalogue",
     "cell_positions",
+    "conditions_of",
     "default_catalogue",
     "init",
     "init_kinematics",
+    "init_opinions",
     "leave_probability",
     "link_gains",
     "move",
@@ -49,4 +54,5 @@ __all__ = [
     "spectral_efficiency",
     "step",
     "target_version",
+    "true_experience",
 ]

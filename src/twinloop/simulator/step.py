@@ -13,17 +13,19 @@ from twinloop.entities import Action
 from twinloop.simulator import edge as edges
 from twinloop.simulator import multicast as casts
 from twinloop.simulator import playback as players
+from twinloop.simulator.air.radio import Radio, RadioState, associate, init_radio, loss_ratio, sinr_and_rate
+from twinloop.simulator.air.shadowing import Maps, draw_maps, link_gains
 from twinloop.simulator.catalogue import Catalogue, Viewers, draw_video, preference_now, version_quality
 from twinloop.simulator.edge import Edge, Overhead, Usage
 from twinloop.simulator.mobility import KinematicState, Mobility, init_kinematics, move
 from twinloop.simulator.multicast import Bearers, MulticastState, Plan, Service
+from twinloop.simulator.opinions import OpinionState, Raters, init_opinions, live_through
 from twinloop.simulator.playback import Head, PlaybackState, Player, Viewing
-from twinloop.simulator.radio import Radio, RadioState, associate, init_radio, loss_ratio, sinr_and_rate
-from twinloop.simulator.shadowing import Maps, draw_maps, link_gains
 from twinloop.simulator.topology import Topology, cell_positions
 from twinloop.slicing import SliceTable
 
 _BLOCK = 16_384
+_OPINION_SALT = 5
 _Rows = TypeVar("_Rows")
 _Result = TypeVar("_Result")
 
@@ -42,7 +44,7 @@ class Params(eqx.Module):
     """Everything about a network that does not change by itself.
 
     `user_group` is a user's multicast group, -1 for unicast; `group_slice` the slice that carries each group. `slot_s`
-    is the duration of a slot.
+    is the duration of a slot. Without `raters` nothing is known of anybody's experience.
     """
 
     topology: Topology
@@ -57,6 +59,7 @@ class Params(eqx.Module):
     user_group: Int[Array, " users"]
     group_slice: Int[Array, " groups"]
     radio_trace: RadioTrace | None = None
+    raters: Raters | None = None
     slot_s: float = eqx.field(static=True, default=1.0)
 
 
@@ -78,6 +81,7 @@ class State(eqx.Module):
     active: Bool[Array, " users"]
     cell_load: Float[Array, " cells"]
     queue_bits: Float[Array, " flows"]
+    opinions: OpinionState
 
 
 class Outcome(eqx.Module):
@@ -85,8 +89,10 @@ class Outcome(eqx.Module):
 
     Of users: `rate_bps` was granted, `delivered_bits` used; `needed_bits` is one slot of playback in the version that
     the slice promises (0 for absent users), so min(delivered / needed, 1) is the slot's satisfaction. `watch_s` is the
-    position in the video, `last_watch_s` how long the last one was watched. Totals grow since the start; everything
-    else is of this slot. Multicast members carry their bearer's rate, bits, delay and version.
+    position in the video, `last_watch_s` how long the last one was watched. `experience` is that of the last whole
+    rated period, true, 0 before the first and where nobody is known to feel anything; `opinion` the last score given.
+    Totals grow since the start; everything else is of this slot. Multicast members carry their bearer's rate, bits,
+    delay and version.
     """
 
     x_m: Float[Array, " users"]
@@ -119,6 +125,9 @@ class Outcome(eqx.Module):
     wasted_bits: Float[Array, " users"]
     transcoded_bits: Float[Array, " users"]
     transcode_share: Float[Array, " users"]
+    experience: Float[Array, " users"]
+    opinion: Float[Array, " users"]
+    opinions: Int[Array, " users"]
     active: Bool[Array, " users"]
     flow_bandwidth_hz: Float[Array, " flows"]
     flow_cycles_per_s: Float[Array, " flows"]
@@ -179,6 +188,7 @@ def init(key: PRNGKeyArray, params: Params) -> tuple[Environment, State]:
         active=jax.random.uniform(k_active, (users,)) < present,
         cell_load=jnp.zeros(cells),
         queue_bits=jnp.zeros(users + groups * cells),
+        opinions=init_opinions(users),
     )
     return environment, state
 
@@ -190,6 +200,7 @@ def step(
     k_move, k_watch = jax.random.split(key)
     link, state = _link(k_move, params, environment, state)
     viewing, state = _watch(k_watch, params, environment, state, link.handed_over)
+    state = _feel(jax.random.fold_in(key, _OPINION_SALT), params, state, viewing)
     service, usage, state = _serve(params, state, link, action, overhead)
     state = replace(state, cell_load=usage.load, time_slot=state.time_slot + 1)
     return state, _outcome(params, state, link, viewing, service, usage)
@@ -265,6 +276,24 @@ def _watch(
         queue = jnp.concatenate([queue, shared])
     viewing = replace(viewing, wasted_bits=viewing.wasted_bits + dropped)
     return viewing, replace(state, playback=playback, multicast=cast, active=active, queue_bits=queue)
+
+
+def _feel(key: PRNGKeyArray, params: Params, state: State, viewing: Viewing) -> State:
+    if params.raters is None:
+        return state
+    opinions = live_through(
+        key,
+        params.raters,
+        state.opinions,
+        state.active,
+        viewing.rebuffer_s,
+        state.playback.quality,
+        viewing.swiped,
+        state.kinematics.speed_mps,
+        state.time_slot,
+        params.slot_s,
+    )
+    return replace(state, opinions=opinions)
 
 
 def _plans(params: Params, state: State, link: Link) -> tuple[Plan, Bearers | None, Plan | None]:
@@ -349,6 +378,7 @@ def _outcome(params: Params, state: State, link: Link, viewing: Viewing, service
         **_named(link, ("rsrp_dbm", "sinr_db", "spectral_efficiency", "handed_over")),
         **_named(viewing, ("rebuffer_s", "wasted_bits", "quality_change")),
         **_named(playback, ("delay_s", "jitter_s", "buffer_s", "quality", "rebuffer_total_s", "watch_s")),
+        **_named(state.opinions, ("experience", "opinion", "opinions")),
         **_named(playback, ("swipes_total", "views_total", "last_watch_s", "last_class")),
         **vars(usage),
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from twinloop.errors import ScenarioError
-from twinloop.simulator.channel import PathLossModel
+from twinloop.simulator.air.channel import PathLossModel
 
 
 class Topology(eqx.Module):

@@ -1,9 +1,18 @@
 """The mirror of the network: user, cell and server twins (level one) and slice twins (level two)."""
 
 from twinloop.twins.assimilation import Emulated, KindEmulated, assimilate, assimilate_in_place, evidence, spread
-from twinloop.twins.exchange import Format, export_twin, import_twin
+from twinloop.twins.experience import (
+    GRID_PERIODS,
+    PERIOD_SLOTS,
+    ExperienceTwins,
+    begin_experience,
+    believed_experience,
+    relearned,
+    so_far,
+)
+from twinloop.twins.files.exchange import Format, export_twin, import_twin
+from twinloop.twins.files.record import TwinRecord, record_of, restore_twin
 from twinloop.twins.forks import fork, recent, take
-from twinloop.twins.record import TwinRecord, record_of, restore_twin
 from twinloop.twins.slices import aggregate_slices
 from twinloop.twins.swipes import (
     SwipeCounts,
@@ -33,8 +42,11 @@ from twinloop.twins.table import (
 
 __all__ = [
     "ATTRIBUTES",
+    "GRID_PERIODS",
+    "PERIOD_SLOTS",
     "Current",
     "Emulated",
+    "ExperienceTwins",
     "Format",
     "History",
     "Kind",
@@ -50,7 +62,9 @@ __all__ = [
     "aggregate_slices",
     "assimilate",
     "assimilate_in_place",
+    "begin_experience",
     "begun_anew",
+    "believed_experience",
     "count_viewings",
     "empty_swipes",
     "empty_twins",
@@ -62,9 +76,11 @@ __all__ = [
     "quantum",
     "recent",
     "record_of",
+    "relearned",
     "restore_twin",
     "retire",
     "retire_silent",
+    "so_far",
     "spread",
     "swipe_hazard",
     "take",

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from twinloop.collection import Evidence, KindEvidence, Observations, Seen
 from twinloop.entities import USER_ATTRIBUTES, column
+from twinloop.twins.experience import ExperienceTwins, lived
 from twinloop.twins.swipes import SwipeCounts, count_swipes
 from twinloop.twins.table import ATTRIBUTES, Current, History, Kind, Scale, Twins, TwinTable, quantum
 
@@ -63,18 +64,31 @@ def assimilate(twins: Twins, seen: Observations, forecast: Emulated, slot: Int[A
     """
     users = write(twins.users, "users", seen.users, forecast.users.emulated, slot)
     known_before = twins.users.current.slot >= 0
+    swipes = count_swipes(
+        twins.swipes,
+        jnp.where(known_before, twins.users.current.value, 0.0),
+        users.current.value,
+        users.current.slot >= 0,
+    )
     return Twins(
         users=users,
         cells=write(twins.cells, "cells", seen.cells, forecast.cells.emulated, slot),
         servers=write(twins.servers, "servers", seen.servers, forecast.servers.emulated, slot),
         slices=twins.slices,
-        swipes=count_swipes(
-            twins.swipes,
-            jnp.where(known_before, twins.users.current.value, 0.0),
-            users.current.value,
-            users.current.slot >= 0,
-        ),
+        swipes=swipes,
+        experience=_felt(twins.experience, users.current, swipes, slot),
     )
+
+
+def _felt(
+    experience: ExperienceTwins | None, users: Current, swipes: SwipeCounts, slot: Int[Array, ""]
+) -> ExperienceTwins | None:
+    if experience is None:
+        return None
+    value = jnp.where(users.slot >= 0, users.value, 0.0)
+    ended = swipes.latest
+    swiped = (ended.video_class >= 0) & (ended.second < swipes.prior.shape[1])
+    return lived(experience, value, users.active, swiped, slot)
 
 
 def assimilate_in_place(twins: Twins, seen: Observations, forecast: Emulated, slot: Int[Array, ""]) -> Twins:
@@ -86,19 +100,26 @@ def assimilate_in_place(twins: Twins, seen: Observations, forecast: Emulated, sl
     tables = (twins.users, twins.cells, twins.servers)
     kept = tuple((table.current, table.scale) for table in tables)
     histories = tuple(table.history for table in tables)
-    return _assimilate_donated((kept, twins.slices, twins.swipes, seen, forecast, slot), histories)
+    beside = (twins.slices, twins.swipes, twins.experience)
+    return _assimilate_donated((kept, beside, seen, forecast, slot), histories)
 
 
 @eqx.filter_jit(donate="all-except-first")
 def _assimilate_donated(
-    kept: tuple[tuple[tuple[Current, Scale], ...], TwinTable, SwipeCounts, Observations, Emulated, Int[Array, ""]],
+    given: tuple[
+        tuple[tuple[Current, Scale], ...],
+        tuple[TwinTable, SwipeCounts, ExperienceTwins | None],
+        Observations,
+        Emulated,
+        Int[Array, ""],
+    ],
     histories: tuple[History, ...],
 ) -> Twins:
-    parts, slices, swipes, seen, forecast, slot = kept
+    parts, beside, seen, forecast, slot = given
     users, cells, servers = (
         TwinTable(current, history, scale) for (current, scale), history in zip(parts, histories, strict=True)
     )
-    return assimilate(Twins(users, cells, servers, slices, swipes), seen, forecast, slot)
+    return assimilate(Twins(users, cells, servers, *beside), seen, forecast, slot)
 
 
 def write(

@@ -19,6 +19,7 @@ def fork(twins: Twins) -> Twins:
         servers=_without_history(twins.servers),
         slices=_without_history(twins.slices),
         swipes=twins.swipes,
+        experience=twins.experience,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from twinloop.entities import CELL_ATTRIBUTES, SERVER_ATTRIBUTES, SLICE_ATTRIBUTES, USER_ATTRIBUTES, Attribute
+from twinloop.twins.experience import ExperienceTwins
 from twinloop.twins.swipes import SwipeCounts, empty_swipes
 
 Kind = Literal["users", "cells", "servers", "slices"]
@@ -76,6 +77,7 @@ class Twins(eqx.Module):
     servers: TwinTable
     slices: TwinTable
     swipes: SwipeCounts
+    experience: ExperienceTwins | None = None
 
 
 def empty_twins(
@@ -89,12 +91,13 @@ def empty_twins(
     swipe_prior: Float[Array, "classes seconds"] | None = None,
     factor_spread: float = 0.0,
     counted: Bool[Array, " users"] | None = None,
+    experience: ExperienceTwins | None = None,
 ) -> Twins:
     """Twins of nobody yet: every row inactive and never reported, `history` rows of history each.
 
     `class_length_s` is how long the videos of each hazard class last, `swipe_prior` the chance to leave in each second
     that is believed before any viewing (.05 where not given), `factor_spread` that of viewers' own factors on it.
-    `counted` says whose swipes are counted, everybody's where not given.
+    `counted` says whose swipes are counted, everybody's where not given; without `experience` nobody's is followed.
     Raises ValueError for a negative number of rows.
     """
     if min(users, cells, servers, slices, history) < 0:
@@ -108,6 +111,7 @@ def empty_twins(
         servers=empty_table("servers", servers, history),
         slices=empty_table("slices", slices, history),
         swipes=empty_swipes(whose, class_length_s, prior, factor_spread),
+        experience=experience,
     )
 
 

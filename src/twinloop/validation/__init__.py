@@ -1,7 +1,34 @@
 """The internal loop: proposals compete inside the twin, and only what survives may be enforced."""
 
+from twinloop.validation.admission import (
+    ADMISSIONS,
+    Admission,
+    Breaches,
+    Emulation,
+    Outlook,
+    admit,
+    breaches,
+    judge_order,
+    outlook,
+)
 from twinloop.validation.approval import Approved, first_approved
 from twinloop.validation.judge import Judge, Verdict, validate
 from twinloop.validation.safety import RESULTS
 
-__all__ = ["RESULTS", "Approved", "Judge", "Verdict", "first_approved", "validate"]
+__all__ = [
+    "ADMISSIONS",
+    "RESULTS",
+    "Admission",
+    "Approved",
+    "Breaches",
+    "Emulation",
+    "Judge",
+    "Outlook",
+    "Verdict",
+    "admit",
+    "breaches",
+    "first_approved",
+    "judge_order",
+    "outlook",
+    "validate",
+]

@@ -1,8 +1,9 @@
 """Proposals and the standing decision are lived through in the twin; the best safe one is approved.
 
-Source: paper 003, II-C (emulation before control) and paper 002 (internal loop). Left out: a person's consent, and
-constraints on single users (experience level agreements).
+Source: paper 003, II-C (emulation before control) and paper 002 (internal loop). Left out: a person's consent.
 """
+
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -11,13 +12,19 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from twinloop.abstraction import Features
 from twinloop.decision import Proposal
-from twinloop.emulation import Forecast, Respond, TwinModel, rollout, sample_states
+from twinloop.emulation import Forecast, Respond, Served, TwinModel, rollout, sample_states
 from twinloop.entities import Action
+from twinloop.qoe import Conditions
 from twinloop.simulator import State
 from twinloop.slicing import SliceTable
-from twinloop.twins import Twins
+from twinloop.twins import PERIOD_SLOTS, ExperienceTwins, Twins, so_far
 from twinloop.validation.approval import Approved
 from twinloop.validation.safety import ISOLATION, safety_code
+
+Objective = Literal["satisfaction", "experience"]
+
+BEYOND = 0.2
+"""Worth of experience beyond what was agreed, over that up to it; *ours*."""
 
 STALL_WEIGHT = 1.0
 """Worth of one second of stalling per second, in units of satisfaction; *ours*."""
@@ -29,7 +36,9 @@ class Judge(eqx.Module):
 
     `samples` states are drawn from the twins' uncertainty and lived for `horizon` slots under each candidate. Score =
     (1 - `cvar_weight`) mean + `cvar_weight` mean of the worst `cvar_share` of the samples. A proposal must reach the
-    standing decision's score minus `tolerance`.
+    standing decision's score minus `tolerance`. A user's value is satisfaction less stalling or, where the `objective`
+    is experience and the twins follow it, min(E / agreed, 1) + .2 max(E / agreed - 1, 0) with the E that the period
+    under way is headed for, were all of its rest as in the what-if.
     """
 
     model: TwinModel
@@ -38,6 +47,7 @@ class Judge(eqx.Module):
     tolerance: Float[Array, ""]
     samples: int = eqx.field(static=True)
     horizon: int = eqx.field(static=True)
+    objective: Objective = eqx.field(static=True, default="satisfaction")
 
 
 class Verdict(eqx.Module):
@@ -79,11 +89,16 @@ def validate(
     states = sample_states(k_sample, judge.model, twins, forecast, judge.samples)
     keys = jax.random.split(k_live, judge.samples)
 
+    def worth(served: Served) -> Float[Array, " users"]:
+        if judge.objective == "satisfaction" or twins.experience is None:
+            return served.satisfaction - STALL_WEIGHT * served.stalled_share
+        return _kept(twins.experience, twins, served, judge.model.params.slot_s)
+
     def value(action: Action) -> Float[Array, " samples"]:
         def live(k: PRNGKeyArray, state: State) -> Float[Array, ""]:
             served = rollout(k, judge.model, state, action, judge.horizon, respond)
             users = jnp.maximum(jnp.sum(served.active), 1.0)
-            return jnp.sum(served.satisfaction - STALL_WEIGHT * served.stalled_share) / users
+            return jnp.sum(jnp.where(served.active, worth(served), 0.0)) / users
 
         return jax.vmap(live)(keys, states)
 
@@ -103,6 +118,22 @@ def validate(
         jnp.where(wins, best, -1).astype(jnp.int32),
     )
     return Verdict(approved, code.astype(jnp.int32), best.astype(jnp.int32), score, safety)
+
+
+def _kept(experience: ExperienceTwins, twins: Twins, served: Served, slot_s: float) -> Float[Array, " users"]:
+    """What a user's experience is worth against the agreement, by the likeliest model of that user."""
+    users = twins.users.current
+    now = so_far(experience, jnp.where(users.slot >= 0, users.value, 0.0), slot_s)
+    passed = jnp.clip(experience.period.slots / PERIOD_SLOTS, 0.0, 1.0)
+    rest = 1.0 - passed
+    whole = Conditions(
+        stall_s=now.stall_s + rest * served.stalled_share * PERIOD_SLOTS * slot_s,
+        quality=passed * now.quality + rest * served.quality,
+        behaviour=passed * now.behaviour + rest * experience.last.behaviour,
+        environment=passed * now.environment + rest * experience.last.environment,
+    )
+    ratio = experience.fitted.models.experience(whole) / experience.agreed
+    return jnp.minimum(ratio, 1.0) + BEYOND * jnp.maximum(ratio - 1.0, 0.0)
 
 
 def _cvar(values: Float[Array, "candidates samples"], share: Float[Array, ""]) -> Float[Array, " candidates"]:

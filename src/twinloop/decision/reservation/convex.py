@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from twinloop.abstraction import Features
-from twinloop.decision.pools import Costs, Resource, clear, pool_max, pool_sum
+from twinloop.decision.pools import Costs, Resource, clear, pool_max
 from twinloop.decision.proposal import Reservation
-from twinloop.decision.reservation.groups import Groups, group_demands
-from twinloop.decision.reservation.interface import AbstractReservation, Appraisal, Demand, hand_out, resource_demands
+from twinloop.decision.reservation.groups import Groups, group_demands, reserved_at
+from twinloop.decision.reservation.interface import AbstractReservation, Appraisal, resource_demands
 from twinloop.decision.reservation.polish import polish
 from twinloop.qoe import ConcaveMajorant, SigmoidSatisfaction, concave_majorant
 from twinloop.slicing import SliceTable
@@ -80,23 +80,8 @@ class Convex(AbstractReservation):
             gap=bound - true_value,
             z=polished.reshape(features.slice_demand_hz.shape),
         )
-        return self._reserved(groups, polished, demands, slices), report
-
-    def _reserved(
-        self, groups: Groups, z: Float[Array, " groups"], demands: tuple[Demand, Demand, Demand], slices: SliceTable
-    ) -> Reservation:
         priced = self.price_per_mhz + self.price_per_gcycle + self.price_per_gb > 0
-        width = slices.active.shape[0]
-        group = jnp.arange(z.shape[0], dtype=jnp.int32)
-        parts: list[Float[Array, "pools slices"]] = []
-        for m, demand in enumerate(demands):
-            use = groups.per_z[m] * jnp.maximum(z, groups.least[m]) * groups.units[m]
-            count = demand.capacity.shape[0]
-            part = pool_sum(use, groups.pool[m] * width + group % width, count * width).reshape(count, width)
-            part = jnp.maximum(part, demand.floor)
-            part = part * jnp.minimum(demand.capacity / jnp.maximum(jnp.sum(part, axis=1), 1e-30), 1.0)[:, None]
-            parts.append(part if priced else hand_out(part, demand, slices))
-        return Reservation(*parts)
+        return reserved_at(groups, polished, demands, slices, spare=not priced), report
 
 
 def solve_surrogate(

@@ -6,7 +6,8 @@ from jaxtyping import Array, Float, Int
 
 from twinloop.abstraction import Features
 from twinloop.decision.pools import pool_sum
-from twinloop.decision.reservation.interface import Demand
+from twinloop.decision.proposal import Reservation
+from twinloop.decision.reservation.interface import Demand, hand_out
 from twinloop.slicing import SliceTable
 
 UNITS = (1e6, 1e9, 1e9)
@@ -88,3 +89,30 @@ def group_demands(
         low=low,
         high=jnp.clip(high, low, 1.0),
     )
+
+
+def reserved_at(
+    groups: Groups,
+    z: Float[Array, " groups"],
+    demands: tuple[Demand, Demand, Demand],
+    slices: SliceTable,
+    *,
+    spare: bool = True,
+) -> Reservation:
+    """The reservation that gives every group its level `z`; with `spare`, what is left over goes by demand.
+
+    Every slice keeps its floors; what levels ask beyond them is cut alike where it does not fit.
+    """
+    width = slices.active.shape[0]
+    group = jnp.arange(z.shape[0], dtype=jnp.int32)
+    parts: list[Float[Array, "pools slices"]] = []
+    for m, demand in enumerate(demands):
+        use = groups.per_z[m] * jnp.maximum(z, groups.least[m]) * groups.units[m]
+        count = demand.capacity.shape[0]
+        part = pool_sum(use, groups.pool[m] * width + group % width, count * width).reshape(count, width)
+        beyond = jnp.maximum(part - demand.floor, 0.0)
+        left = jnp.maximum(demand.capacity - jnp.sum(demand.floor, axis=1), 0.0)
+        fitting = jnp.minimum(left / jnp.maximum(jnp.sum(beyond, axis=1), 1e-30), 1.0)
+        part = demand.floor + beyond * fitting[:, None]
+        parts.append(hand_out(part, demand, slices) if spare else part)
+    return Reservation(*parts)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from twinloop.runs.recording import Block, periodic_mean
+from twinloop.runs.results.recording import Block, periodic_mean
 
 COLUMNS = (
     *("first_slot", "slots", "fidelity", "mean_age_s", "satisfaction", "satisfaction_unaided", "satisfaction_bound"),

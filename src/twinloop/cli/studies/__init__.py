@@ -1,0 +1,1 @@
+"""Commands that live through case studies."""

@@ -1,0 +1,1 @@
+"""`twinloop train`, and the options that training shares with evaluation."""

@@ -1,0 +1,169 @@
+"""Allocation by experience: a version for each user, at prices that clear bandwidth and cycles together."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import ndtr
+from jaxtyping import Array, Float, Int, PyTree
+
+from twinloop.abstraction import Features, Felt
+from twinloop.decision.allocation.interface import AbstractAllocation, FlowPools, finish, flow_pools
+from twinloop.decision.pools import pool_sum
+from twinloop.decision.proposal import Allocation, Reservation
+from twinloop.qoe import BEST, WORST
+
+_PERIOD_S = 60.0
+_FIRST_PRICES = (0.1, 3e-4)
+_LEAST_PRICES = (1e-4, 1e-6)
+_FULL = 0.97
+_FIRST_STEP, _LAST_STEP = 1.0, 0.15
+
+
+class Options(NamedTuple):
+    """What each flow may be given, one column an option, the first one nothing.
+
+    `rate` [Mbit/s] holds a version, `worth` is what that is worth, `mhz` and `mcycles` [Mcycle/s] what it takes.
+    """
+
+    rate: Float[Array, "flows options"]
+    worth: Float[Array, "flows options"]
+    mhz: Float[Array, "flows options"]
+    mcycles: Float[Array, "flows options"]
+
+
+class ExperienceAllocation(AbstractAllocation):
+    """Gives versions so that as many users as possible reach the mean experience that they were promised.
+
+    maximise sum_u V_u(o_u) over options o_u (nothing, or a version) inside every slice's bandwidth and cycles, with
+
+        V = a Phi((M - ELA - spare) / sigma) + (1 - a - c) min(M / ELA, 1) + c M / 5
+
+    M the mean experience of the periods held against the agreement, were the option kept, by the user's own model of
+    experience; Phi the normal distribution. The problem is a multiple-choice knapsack with two resources, relaxed by
+    prices that follow use over capacity in `steps`; what prices overfill is cut alike (`finish`).
+
+    A version is held by `fill` times its rate, so that buffers recover from a swipe, but less than `below` of the rate
+    at which a player would take the next one; the top one by `top`. Without data a user stalls all the time, with a
+    version `stall_s_per_min`. Source: paper 000, III-C.3, user level; the objective is ours. Raises ValueError where
+    the features say nothing of experience. Left out: that a change of version takes the player a few slots.
+    """
+
+    reach: float = eqx.field(static=True, default=0.6)
+    level: float = eqx.field(static=True, default=0.4)
+    sigma: float = eqx.field(static=True, default=0.3)
+    spare: float = eqx.field(static=True, default=0.1)
+    fill: float = eqx.field(static=True, default=1.9)
+    below: float = eqx.field(static=True, default=0.95)
+    top: float = eqx.field(static=True, default=1.5)
+    stall_s_per_min: float = eqx.field(static=True, default=1.5)
+    steps: int = eqx.field(static=True, default=20)
+
+    def allocate(
+        self, features: Features, reservation: Reservation, state: PyTree[Array]
+    ) -> tuple[Allocation, PyTree[Array]]:
+        """Rates for the next slot."""
+        if features.felt is None:
+            raise ValueError("allocation by experience needs twins that follow experience")
+        pools = flow_pools(features, reservation)
+        options = self.options(features.felt, pools)
+        chosen = choose(options, pools, self.steps)
+        rate = _of_each(options.rate, chosen)
+        return _granted(features.felt, pools, chosen, rate), state
+
+    def options(self, felt: Felt, pools: FlowPools) -> Options:
+        """Everybody's options with their worth and use."""
+        versions = felt.version_bps / 1e6
+        following = jnp.concatenate([self.below * versions[1:], self.top * versions[-1:]])
+        held = jnp.minimum(self.fill * versions, following)
+        rate = jnp.broadcast_to(jnp.concatenate([jnp.zeros(1), held])[None, :], self._shape(felt))
+        work = jnp.pad(felt.cycles_per_bit, ((0, 0), (1, 0)))
+        worth = self.worth(felt)
+        return Options(
+            rate=rate,
+            worth=jnp.where(pools.served[:, None], worth, 0.0),
+            mhz=rate * pools.mhz_per_rate[:, None],
+            mcycles=jnp.where(pools.served[:, None], rate * work, 0.0),
+        )
+
+    def worth(self, felt: Felt) -> Float[Array, "flows options"]:
+        """V of every option."""
+        span = jnp.log(felt.version_bps[-1] / felt.version_bps[0])
+        quality = jnp.log(felt.version_bps / felt.version_bps[0]) / jnp.maximum(span, 1e-6)
+        quality = jnp.concatenate([jnp.zeros(1), quality])[None, :]
+        stalls = jnp.where(jnp.arange(quality.shape[1])[None, :] == 0, _PERIOD_S, self.stall_s_per_min)
+        passed = jnp.clip(felt.elapsed_s / _PERIOD_S, 0.0, 1.0)[:, None]
+        now = _experience(
+            felt,
+            passed * felt.quality[:, None] + (1.0 - passed) * quality,
+            felt.stall_s[:, None] + (1.0 - passed) * stalls,
+        )
+        later = _experience(felt, quality, stalls)
+        after = jnp.maximum(felt.periods - felt.done - 1.0, 0.0)[:, None]
+        mean = (felt.experience_sum[:, None] + now + after * later) / felt.periods
+        agreed = jnp.maximum(felt.agreed, WORST)[:, None]
+        reached = ndtr((mean - agreed - self.spare) / self.sigma)
+        kept = jnp.minimum(mean / agreed, 1.0)
+        return self.reach * reached + (1.0 - self.reach - self.level) * kept + self.level * mean / BEST
+
+    def _shape(self, felt: Felt) -> tuple[int, int]:
+        return felt.agreed.shape[0], felt.version_bps.shape[0] + 1
+
+
+def choose(options: Options, pools: FlowPools, steps: int) -> Int[Array, " flows"]:
+    """Everybody's best option at prices near those that clear all pools.
+
+    Prices start alike and are multiplied by exp(eta (use / capacity - .97)) in every step, eta falling from 1 to .15.
+    """
+    sizes = (jnp.maximum(pools.bandwidth, 1e-9), jnp.maximum(pools.cycles, 1e-9))
+
+    def best(prices: tuple[Array, Array]) -> Int[Array, " flows"]:
+        charge = prices[0][pools.bandwidth_pool][:, None] * options.mhz
+        charge += prices[1][pools.cycle_pool][:, None] * options.mcycles
+        return jnp.argmax(options.worth - charge, axis=1)
+
+    def follow(step: Int[Array, ""], prices: tuple[Array, Array]) -> tuple[Array, Array]:
+        option = best(prices)
+        size = _FIRST_STEP + (_LAST_STEP - _FIRST_STEP) * step / max(steps - 1, 1)
+        use = (
+            pool_sum(_of_each(options.mhz, option), pools.bandwidth_pool, sizes[0].shape[0]),
+            pool_sum(_of_each(options.mcycles, option), pools.cycle_pool, sizes[1].shape[0]),
+        )
+        moved = [
+            jnp.maximum(price * jnp.exp(size * jnp.clip(used / room - _FULL, -1.0, 1.0)), least)
+            for price, used, room, least in zip(prices, use, sizes, _LEAST_PRICES, strict=True)
+        ]
+        return moved[0], moved[1]
+
+    first = (jnp.full_like(sizes[0], _FIRST_PRICES[0]), jnp.full_like(sizes[1], _FIRST_PRICES[1]))
+    return best(jax.lax.fori_loop(0, steps, follow, first))
+
+
+def _experience(
+    felt: Felt, quality: Float[Array, "#flows options"], stall_s: Float[Array, "#flows options"]
+) -> Float[Array, "flows options"]:
+    models = felt.models
+    service = models.level[:, None] + models.quality_weight[:, None] * quality - models.stall_weight[:, None] * stall_s
+    return WORST + (BEST - WORST) * jnp.clip(service * felt.factor[:, None], 0.0, 1.0)
+
+
+def _granted(felt: Felt, pools: FlowPools, chosen: Int[Array, " flows"], rate: Float[Array, " flows"]) -> Allocation:
+    """The allocation of `rate`; cycles for the version that is played as well as for the chosen one.
+
+    Spare cycles go to flows as a margin; spare bandwidth does not, since a player that is given more takes a version
+    that it cannot hold.
+    """
+    last = felt.version_bps.shape[0] - 1
+    playing = jnp.clip(jnp.round(felt.version), 0, last).astype(jnp.int32)
+    work = jnp.maximum(
+        _of_each(felt.cycles_per_bit, playing), _of_each(felt.cycles_per_bit, jnp.maximum(chosen - 1, 0))
+    )
+    pools = replace(pools, cycles_per_rate=jnp.where(pools.served, work, 0.0))
+    rate = jnp.where(pools.served, rate, 0.0)
+    return Allocation(finish(pools, rate, False).bandwidth_hz, finish(pools, rate, True).cycles_per_s)
+
+
+def _of_each(table: Float[Array, "flows columns"], column: Int[Array, " flows"]) -> Float[Array, " flows"]:
+    return jnp.take_along_axis(table, column[:, None], axis=1)[:, 0]

@@ -1,0 +1,48 @@
+"""What users need of four resources to experience what was agreed, from samples of what may come."""
+
+from twinloop.decision.demand.futures import Futures, Outlook, look, profile
+from twinloop.decision.demand.links import LinkBelief, LinkModel, Links, believe_links, fit_links, sample_links
+from twinloop.decision.demand.need import (
+    BINDING,
+    FOLLOW,
+    Caps,
+    Demand,
+    People,
+    Prices,
+    Supply,
+    gain_curve,
+    predict_demand,
+)
+from twinloop.decision.demand.player import Held, Lived, Rules, live, rules_of, started
+from twinloop.decision.demand.store import Store, cheapest, store_of
+
+__all__ = [
+    "BINDING",
+    "FOLLOW",
+    "Caps",
+    "Demand",
+    "Futures",
+    "Held",
+    "LinkBelief",
+    "LinkModel",
+    "Links",
+    "Lived",
+    "Outlook",
+    "People",
+    "Prices",
+    "Rules",
+    "Store",
+    "Supply",
+    "believe_links",
+    "cheapest",
+    "fit_links",
+    "gain_curve",
+    "live",
+    "look",
+    "predict_demand",
+    "profile",
+    "rules_of",
+    "sample_links",
+    "started",
+    "store_of",
+]

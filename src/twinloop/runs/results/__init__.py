@@ -1,0 +1,1 @@
+"""What a run leaves: trace tables, sums, the summary, and the directory that holds them."""

@@ -1,0 +1,1 @@
+"""The air between cells and users: path loss, shadowing, association, spectral efficiency."""
