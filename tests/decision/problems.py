@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 
-from twinloop.abstraction import Features
+from twinloop.abstraction import Features, Felt
 from twinloop.decision import Reservation
+from twinloop.qoe import UserModels
 from twinloop.slicing import SliceTable
 
 
@@ -53,6 +54,45 @@ def draw_features(
         cell_bandwidth_hz=real(np.maximum(hertz.sum(1), 1e5) / load),
         server_cycles_per_s=real(np.maximum(cycles.sum(1), 1e6) / compute),
         server_cache_bytes=real(np.full(servers, 5e8)),
+        felt=draw_felt(seed, users),
+    )
+
+
+def draw_felt(seed: int, users: int) -> Felt:
+    """People with rules of all kinds at any moment of the minutes that are held against what was agreed."""
+    rng = np.random.default_rng((seed, 1))
+
+    def real(value: object) -> jnp.ndarray:
+        return jnp.asarray(value, jnp.float32)
+
+    rule, kappa = rng.integers(0, 3, users), rng.uniform(0.0, 0.2, users)
+    done = rng.integers(0, 3, users)
+    versions = np.array([0.5e6, 1e6, 1.7e6, 3e6])
+    missing = np.sort(rng.random((users, 4)), axis=1)[:, ::-1] * np.array([1.0, 1.0, 1.0, 0.0])
+    models = UserModels(
+        rule=jnp.asarray(rule, jnp.int32),
+        impact=jnp.full(users, 3, jnp.int32),
+        level=real(rule == 0),
+        stall_weight=real(np.where(rule == 1, 0.0, 0.1)),
+        quality_weight=real(rule > 0),
+        kappa_b=real(kappa),
+        kappa_c=real(kappa),
+    )
+    return Felt(
+        models=models,
+        structure=jnp.asarray(4 * rule + 3, jnp.int32),
+        agreed=real(rng.uniform(3.0, 5.0, users)),
+        spread=real(rng.uniform(0.0, 0.5, users)),
+        periods=real(3.0),
+        done=real(done),
+        experience_sum=real(done * rng.uniform(1.0, 5.0, users)),
+        elapsed_s=real(rng.uniform(0.0, 60.0, users)),
+        stall_s=real(rng.exponential(2.0, users)),
+        quality=real(rng.random(users)),
+        factor=real(rng.uniform(0.7, 1.0, users)),
+        version_bps=real(versions),
+        cycles_per_bit=real(400.0 * missing),
+        version=real(rng.integers(0, 4, users)),
     )
 
 

@@ -42,14 +42,25 @@ METRICS = (
     "collected_bits",
 )
 CONTROLS = ("shuffled", "frozen")
+AGENTS = "agents"
+"""The policy that decides everything by people's experience."""
 
 
 def parse_policy(text: str, base: Policy) -> Policy:
-    """Policy named `reservation+allocation`, such as convex+utility. Raises ScenarioError naming near misses."""
+    """Policy named `reservation+allocation`, such as convex+utility, or `agents`: both by experience, and judged by it.
+
+    Raises ScenarioError naming near misses.
+    """
+    if text.strip() == AGENTS:
+        by_experience = {"reservation": "agents", "allocation": "experience", "objective": "experience"}
+        return base.model_copy(update=by_experience)
     parts = text.strip().split("+")
     if len(parts) != 2:
-        raise ScenarioError(f"policy {text!r} is not of the form reservation+allocation, such as convex+utility")
-    for name, known, kind in ((parts[0], RESERVATIONS, "reservation"), (parts[1], ALLOCATIONS, "allocation")):
+        raise ScenarioError(
+            f"policy {text!r} is neither {AGENTS} nor of the form reservation+allocation, such as convex+utility"
+        )
+    reservations = (*RESERVATIONS, AGENTS)
+    for name, known, kind in ((parts[0], reservations, "reservation"), (parts[1], ALLOCATIONS, "allocation")):
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""

@@ -1,5 +1,7 @@
 """What user twins know of how people feel: minutes as they were reported, scores given, and a model of each user."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -94,8 +96,9 @@ def lived(
     ends = (slot + 1) % PERIOD_SLOTS == 0
     going = (period, twins.last, twins.grid_experience, twins.grid_periods)
     over = _closed(twins, period, value[:, _STALLED], slot)
-    after = jax.tree.map(lambda new, old: jnp.where(ends, new, old), over, going)
-    return _filed(eqx.tree_at(_minute, twins, after), value)
+    minute, last, felt, periods = jax.tree.map(lambda new, old: jnp.where(ends, new, old), over, going)
+    after = replace(twins, period=minute, last=last, grid_experience=felt, grid_periods=periods)
+    return _filed(after, value)
 
 
 def relearned(twins: ExperienceTwins) -> ExperienceTwins:
@@ -123,15 +126,10 @@ def _conditions(period: Period, stalled_s: Float[Array, " users"], slot_s: float
     )
 
 
-_Minute = tuple[Period, Conditions, Array, Array]
-
-
-def _minute(twins: ExperienceTwins) -> _Minute:
-    return twins.period, twins.last, twins.grid_experience, twins.grid_periods
-
-
-def _closed(twins: ExperienceTwins, period: Period, stalled_s: Float[Array, " users"], slot: Int[Array, ""]) -> _Minute:
-    """`period` is over: what it was like becomes the last one's, and the next begins."""
+def _closed(
+    twins: ExperienceTwins, period: Period, stalled_s: Float[Array, " users"], slot: Int[Array, ""]
+) -> tuple[Period, Conditions, Array, Array]:
+    """`period` is over: the next one, what this one was like, and the sum and number of the grid's periods."""
     none = jnp.zeros_like(stalled_s)
     last = _conditions(period, stalled_s, 60.0 / PERIOD_SLOTS)
     number = (slot + 1) // PERIOD_SLOTS

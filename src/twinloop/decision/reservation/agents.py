@@ -159,7 +159,7 @@ def gain_of_slices(
         value = jnp.cumsum((members * gained)[order])
         part = jnp.concatenate([jnp.zeros(1), held / jnp.maximum(held[-1], 1.0)])
         inside = jnp.interp(jnp.minimum(shares, 1.0), part, jnp.concatenate([jnp.zeros(1), value]))
-        beyond = jnp.where(shares > 1.0, jnp.sum(members[None, :] * (worth - worth[whole]), axis=1), 0.0)
+        beyond = jnp.where(shares > 1.0, jnp.sum(members[None, :] * (worth - worth[whole][None, :]), axis=1), 0.0)
         return (jnp.sum(members * worth[0]) + inside + jnp.maximum(beyond, 0.0)) / jnp.maximum(jnp.sum(members), 1.0)
 
     return jax.vmap(one, in_axes=1)(in_slice)

@@ -1,0 +1,81 @@
+import itertools
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from decision.problems import draw_features, proportional_reservation
+
+from twinloop.decision import RESERVATIONS
+from twinloop.decision.allocation.experience import ExperienceAllocation, choose
+from twinloop.decision.allocation.interface import flow_pools
+from twinloop.decision.reservation.agents import gain_of_slices
+
+METHOD = ExperienceAllocation()
+
+
+def best_by_enumeration(options, pools):
+    """The most that whole options are worth inside both pools."""
+    worth, mhz, mcycles = (np.asarray(x, np.float64) for x in (options.worth, options.mhz, options.mcycles))
+    flows = np.arange(worth.shape[0])
+    best = -np.inf
+    for chosen in itertools.product(range(worth.shape[1]), repeat=worth.shape[0]):
+        if mhz[flows, chosen].sum() > pools.bandwidth[0] or mcycles[flows, chosen].sum() > pools.cycles[0]:
+            continue
+        best = max(best, worth[flows, chosen].sum())
+    return best
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_prices_choose_within_15_percent_of_what_enumeration_finds(seed):
+    features = draw_features(seed, users=6, cells=1, slices=1, load=1.5, compute=1.2)
+    pools = flow_pools(features, proportional_reservation(features))
+    options = METHOD.options(features.felt, pools)
+    chosen = np.asarray(jax.jit(choose, static_argnums=2)(options, pools, METHOD.steps))
+    flows = np.arange(6)
+    used = [np.asarray(x)[flows, chosen].sum() for x in (options.mhz, options.mcycles)]
+    room = [float(pools.bandwidth[0]), float(pools.cycles[0])]
+    over = max(1.0, *(u / r for u, r in zip(used, room, strict=True)))
+    value = np.asarray(options.worth)[flows, chosen].sum()
+    assert value >= 0.85 * best_by_enumeration(options, pools)
+    assert over <= 1.35
+
+
+def test_who_can_reach_the_agreement_is_served_before_who_cannot():
+    features = draw_features(1, users=2, cells=1, slices=1)
+    felt = replace(
+        features.felt,
+        models=jax.tree.map(lambda leaf: leaf[jnp.array([0, 0])], features.felt.models),
+        agreed=jnp.array([3.5, 3.5]),
+        done=jnp.array([2.0, 2.0]),
+        experience_sum=jnp.array([7.0, 2.0]),
+        elapsed_s=jnp.zeros(2),
+        stall_s=jnp.zeros(2),
+        factor=jnp.ones(2),
+    )
+    felt = replace(felt, models=replace(felt.models, rule=jnp.array([1, 1]), level=jnp.zeros(2),
+                                        quality_weight=jnp.ones(2), stall_weight=jnp.zeros(2)))  # fmt: skip
+    worth = np.asarray(METHOD.worth(felt))
+    gain = worth[:, 1:] - worth[:, :1]
+    assert gain[0, -1] > 2 * gain[1, -1]
+
+
+def test_features_without_experience_are_refused():
+    features = replace(draw_features(1), felt=None)
+    with pytest.raises(ValueError, match="experience"):
+        METHOD.allocate(features, proportional_reservation(features), ())
+
+
+def test_a_slices_gain_is_that_of_its_best_users_first():
+    worth = jnp.array([[0.2, 0.1, 0.3], [0.5, 0.4, 0.5], [0.8, 0.9, 0.4]])
+    shares = jnp.array([0.0, 0.5, 1.0])
+    demanded = jnp.array([1e6, 1e6, 2e6])
+    gain = np.asarray(gain_of_slices(worth, demanded, jnp.array([[1.0, 0], [1, 0], [0, 1]]), shares))
+    assert gain[0] == pytest.approx([0.15, 0.55, 0.85])
+    assert gain[1] == pytest.approx([0.3, 0.35, 0.4])
+    assert np.all(np.diff(gain, axis=1) >= -1e-6)
+
+
+def test_agents_are_made_by_a_scenario_and_not_by_name_alone():
+    assert "agents" not in RESERVATIONS
