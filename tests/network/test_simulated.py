@@ -64,6 +64,23 @@ def test_a_lost_action_leaves_the_old_one_and_its_revision(world, report):
     assert float(jnp.sum(seen[-1][0].outcome.delivered_bits)) == 0.0
 
 
+def test_a_slice_that_is_reconfigured_serves_nobody_for_one_slot_where_that_freezes(world, report):
+    network, plant = world
+    freezing = eqx.tree_at(lambda n: n.freezes, sure(network), jnp.asarray(True))
+    before = served(plant)
+    moved = jnp.zeros_like(before.slice_bandwidth_hz).at[:, 0].set(-1e6).at[:, 1].set(1e6)
+    after = eqx.tree_at(lambda a: a.slice_bandwidth_hz, before, before.slice_bandwidth_hz + moved)
+    actions = {0: (before, 1), 4: (after, 2)}
+    cold = lived(report, freezing, plant, 8, actions=actions)
+    warm = lived(report, sure(network), plant, 8, actions=actions)
+    row = np.concatenate([np.asarray(network.params.user_slice), np.repeat(network.params.group_slice, 2)])
+    granted = np.array([np.asarray(lived_in.outcome.flow_bandwidth_hz) for lived_in, _ in cold])
+    assert np.all(granted[5, row <= 1] == 0)
+    assert granted[5, row == 2].sum() > 0
+    assert granted[4, row <= 1].sum() > 0 and granted[6, row <= 1].sum() > 0
+    assert np.asarray(warm[5][0].outcome.flow_bandwidth_hz)[row <= 1].sum() > 0
+
+
 def test_actions_are_lost_as_often_as_the_failure_says(world):
     network, plant = world
     network = sure(network, 0.3)

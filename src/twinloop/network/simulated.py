@@ -20,12 +20,15 @@ _TRUTH_NAMES = {
 
 
 class Plant(eqx.Module):
-    """The simulated world, the action in effect, and the reports under way. `outcome` is the truth of the last slot."""
+    """The simulated world, the action in effect, and the reports under way. `outcome` is the truth of the last slot;
+    `frozen` slices are being reconfigured and serve nobody in the next one.
+    """
 
     environment: Environment
     state: State
     outcome: Outcome
     in_effect: Action
+    frozen: Bool[Array, " slices"]
     revision: Int[Array, ""]
     overhead: Overhead
     users: Agent
@@ -34,7 +37,8 @@ class Plant(eqx.Module):
 
 
 class SimulatedNetwork(AbstractNetwork[Plant]):
-    """Wraps the simulator. `failure_p` is the chance that an action is lost on its way.
+    """Wraps the simulator. `failure_p` is the chance that an action is lost on its way. Where `freezes`, a slice whose
+    reservation changes serves nobody in the first slot after it (models.md, Slicing).
 
     What the twins use is debited: report bits from the bandwidth of the sender's cell, `inference_cycles_per_user` from
     the server that hosts the twin.
@@ -45,6 +49,7 @@ class SimulatedNetwork(AbstractNetwork[Plant]):
     cells_channel: Channel
     servers_channel: Channel
     failure_p: Float[Array, ""]
+    freezes: Bool[Array, ""]
     inference_cycles_per_user: Float[Array, ""]
 
     def begin(self, key: PRNGKeyArray, action: Action) -> Plant:
@@ -57,13 +62,16 @@ class SimulatedNetwork(AbstractNetwork[Plant]):
         channels = (self.users_channel, self.cells_channel, self.servers_channel)
         users, cells, servers = (idle_agent(n, channel) for n, channel in zip(counts, channels, strict=True))
         blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        return Plant(environment, state, blank, action, jnp.zeros((), jnp.int32), overhead, users, cells, servers)
+        nothing = jnp.zeros_like(action.slice_active)
+        revision = jnp.zeros((), jnp.int32)
+        return Plant(environment, state, blank, action, nothing, revision, overhead, users, cells, servers)
 
     def report(self, key: PRNGKeyArray, plant: Plant, request: Request) -> tuple[Plant, Report]:
         """Lives one slot under the action in effect, then reports what is due and what arrives late."""
         k_step, k_users, k_cells, k_servers = jax.random.split(key, 4)
         slot, slot_s = plant.state.time_slot, self.params.slot_s
-        state, outcome = step(k_step, self.params, plant.environment, plant.state, plant.in_effect, plant.overhead)
+        doing = self._without(plant.frozen, plant.in_effect)
+        state, outcome = step(k_step, self.params, plant.environment, plant.state, doing, plant.overhead)
         user_truth, cell_truth, server_truth = _truth(outcome)
         everywhere = jnp.ones(cell_truth.shape[0], bool)
         users, user_reports, user_bits = measure(
@@ -87,6 +95,7 @@ class SimulatedNetwork(AbstractNetwork[Plant]):
             state,
             outcome,
             plant.in_effect,
+            jnp.zeros_like(plant.frozen),
             plant.revision,
             Overhead(user_bits, self._inference_cycles(outcome.active, outcome.serving_cell)),
             users,
@@ -101,7 +110,32 @@ class SimulatedNetwork(AbstractNetwork[Plant]):
         lost = jax.random.uniform(key) < self.failure_p
         keep = jax.tree.map(lambda new, old: jnp.where(lost, old, new), action, plant.in_effect)
         number = jnp.where(lost, plant.revision, revision)
-        return eqx.tree_at(lambda p: (p.in_effect, p.revision), plant, (keep, number))
+        frozen = self.freezes & self._reconfigured(plant.in_effect, keep)
+        return eqx.tree_at(lambda p: (p.in_effect, p.frozen, p.revision), plant, (keep, frozen, number))
+
+    def _reconfigured(self, before: Action, after: Action) -> Bool[Array, " slices"]:
+        """Slices that hold another part of some cell or server than before, by more than a thousandth of it."""
+        topology = self.params.topology
+        pairs = (
+            (before.slice_bandwidth_hz, after.slice_bandwidth_hz, topology.cell_bandwidth_hz),
+            (before.slice_cycles_per_s, after.slice_cycles_per_s, topology.server_cycles_per_s),
+        )
+        moved = [jnp.any(jnp.abs(new - old) > 1e-3 * size[:, None], axis=0) for old, new, size in pairs]
+        return (moved[0] | moved[1]) & before.slice_active & after.slice_active
+
+    def _without(self, frozen: Bool[Array, " slices"], action: Action) -> Action:
+        """The action with nothing for flows of frozen slices."""
+        groups, cells = self.params.group_slice, self.params.topology.cell_server.shape[0]
+        flow_slice = jnp.concatenate([self.params.user_slice, jnp.repeat(groups, cells)])
+        served = ~frozen[flow_slice]
+        return eqx.tree_at(
+            lambda a: (a.flow_bandwidth_hz, a.flow_cycles_per_s),
+            action,
+            (
+                jnp.where(served, action.flow_bandwidth_hz, 0.0),
+                jnp.where(served, action.flow_cycles_per_s, 0.0),
+            ),
+        )
 
     def _inference_cycles(
         self, active: Bool[Array, " users"], serving: Int[Array, " users"]

@@ -251,6 +251,7 @@ def _network(scenario: Scenario, params: Params) -> SimulatedNetwork:
         cells_channel=channel(CELL_ATTRIBUTES, radio=False),
         servers_channel=channel(SERVER_ATTRIBUTES, radio=False),
         failure_p=jnp.float32(scenario.enforcement.failure_p),
+        freezes=jnp.asarray(scenario.enforcement.freezes),
         inference_cycles_per_user=jnp.float32(scenario.twin.inference_cycles_per_user),
     )
 

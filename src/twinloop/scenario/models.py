@@ -372,10 +372,14 @@ class Policy(Part):
 
 
 class Enforcement(Part):
-    """How actions reach the network: the chance that one is lost, and after how many losses in a row to roll back."""
+    """How actions reach the network: the chance that one is lost, and after how many losses in a row to roll back.
+
+    Where reconfiguration `freezes`, a slice whose reservation changes serves nobody in the first slot after it.
+    """
 
     failure_p: Probability = 0.01
     retries: Annotated[int, Field(ge=0, le=60)] = 3
+    freezes: bool = False
 
 
 class Event(Part):
