@@ -122,8 +122,8 @@ def test_a_chain_of_elif_and_a_long_docstring_are_not_caught(spoiled):
     before = set(faults(spoiled))
     chain = "def chain(x):\n    if x == 0:\n        return 0\n"
     chain += "".join(f"    elif x == {i}:\n        return {i}\n" for i in range(1, 9))
-    spoiled.plant("qoe/chain.py", chain)
+    spoiled.plant("slicing/chain.py", chain)
     spoiled.plant(
-        "qoe/told.py", 'def told():\n    """Told.\n' + "\n    word" * FUNCTION_LINES + '\n    """\n    return 1'
+        "slicing/told.py", 'def told():\n    """Told.\n' + "\n    word" * FUNCTION_LINES + '\n    """\n    return 1'
     )
     assert set(faults(spoiled)) == before

@@ -10,7 +10,7 @@ from twinloop.emulation import EMULATORS
 from twinloop.entities import USER_ATTRIBUTES
 from twinloop.twins import Twins, admit, assimilate, empty_twins
 
-USERS = 4
+USERS, COLUMNS = 4, len(USER_ATTRIBUTES)
 LOW = np.array([a.low for a in USER_ATTRIBUTES], np.float32)
 HIGH = np.array([a.high for a in USER_ATTRIBUTES], np.float32)
 IS_LEVEL = np.array([a.kind == "level" for a in USER_ATTRIBUTES])
@@ -71,7 +71,9 @@ def steady(level: np.ndarray = MIDDLE) -> np.ndarray:
 def test_before_any_report_the_forecast_is_finite_and_as_unsure_as_the_range(run):
     _, _, forecast = run.start()
     assert bool(jnp.all(jnp.isfinite(forecast.users.emulated)))
-    np.testing.assert_allclose(forecast.users.std, np.broadcast_to((HIGH - LOW) / np.sqrt(12), (USERS, 20)), rtol=1e-5)
+    np.testing.assert_allclose(
+        forecast.users.std, np.broadcast_to((HIGH - LOW) / np.sqrt(12), (USERS, COLUMNS)), rtol=1e-5
+    )
 
 
 def test_what_never_changes_is_emulated_as_it_is(run):
@@ -83,7 +85,7 @@ def test_what_never_changes_is_emulated_as_it_is(run):
 
 def test_labels_and_counts_keep_their_last_value(run):
     rng = np.random.default_rng(0)
-    stream = [(rng.integers(0, 4, (USERS, 20)).astype(np.float32), True) for _ in range(5)]
+    stream = [(rng.integers(0, 4, (USERS, COLUMNS)).astype(np.float32), True) for _ in range(5)]
     _, _, forecast = run.through(stream)
     np.testing.assert_array_equal(np.asarray(forecast.users.emulated)[:, ~IS_LEVEL], stream[-1][0][:, ~IS_LEVEL])
     assert not np.asarray(forecast.users.std)[:, ~IS_LEVEL].any()
@@ -91,7 +93,7 @@ def test_labels_and_counts_keep_their_last_value(run):
 
 def test_forecasts_stay_in_range_and_deviations_are_positive_whatever_is_missing(run):
     rng = np.random.default_rng(1)
-    stream = [(rng.uniform(LOW, HIGH, (USERS, 20)), rng.random((USERS, 20)) < 0.3) for _ in range(20)]
+    stream = [(rng.uniform(LOW, HIGH, (USERS, COLUMNS)), rng.random((USERS, COLUMNS)) < 0.3) for _ in range(20)]
     twins, _, forecast = run.through(stream)
     known = np.asarray(twins.users.current.slot) >= 0
     emulated, std = np.asarray(forecast.users.emulated), np.asarray(forecast.users.std)
@@ -103,7 +105,7 @@ def test_forecasts_stay_in_range_and_deviations_are_positive_whatever_is_missing
 
 def test_silence_never_makes_surer(run):
     rng = np.random.default_rng(2)
-    stream = [(steady() + rng.normal(0, 1, (USERS, 20)), True) for _ in range(6)]
+    stream = [(steady() + rng.normal(0, 1, (USERS, COLUMNS)), True) for _ in range(6)]
     carry = run.through(stream)
     silent = run.through([(steady(), False)] * 5, carry, begin=6)
     assert bool(jnp.all(silent[2].users.std >= carry[2].users.std))
@@ -111,7 +113,7 @@ def test_silence_never_makes_surer(run):
 
 def test_permuting_users_permutes_their_forecasts(run):
     rng = np.random.default_rng(3)
-    stream = [(rng.uniform(LOW, HIGH, (USERS, 20)), rng.random((USERS, 20)) < 0.6) for _ in range(6)]
+    stream = [(rng.uniform(LOW, HIGH, (USERS, COLUMNS)), rng.random((USERS, COLUMNS)) < 0.6) for _ in range(6)]
     order = np.array([2, 0, 3, 1])
     _, _, plain = run.through(stream)
     _, _, moved = run.through([(value[order], fresh[order]) for value, fresh in stream])

@@ -68,12 +68,12 @@ def test_features_without_experience_are_refused():
 
 
 def test_a_slices_gain_is_that_of_its_best_users_first():
-    worth = jnp.array([[0.2, 0.1, 0.3], [0.5, 0.4, 0.5], [0.8, 0.9, 0.4]])
-    shares = jnp.array([0.0, 0.5, 1.0])
+    worth = jnp.array([[0.2, 0.1, 0.3], [0.8, 0.9, 0.4], [0.9, 0.9, 0.4]])
+    parts = jnp.array([0.0, 0.5, 1.0, 1.25])
     demanded = jnp.array([1e6, 1e6, 2e6])
-    gain = np.asarray(gain_of_slices(worth, demanded, jnp.array([[1.0, 0], [1, 0], [0, 1]]), shares))
-    assert gain[0] == pytest.approx([0.15, 0.55, 0.85])
-    assert gain[1] == pytest.approx([0.3, 0.35, 0.4])
+    gain = np.asarray(gain_of_slices(worth, demanded, jnp.array([[1.0, 0], [1, 0], [0, 1]]), parts))
+    assert gain[0] == pytest.approx([0.15, 0.55, 0.85, 0.9])
+    assert gain[1] == pytest.approx([0.3, 0.35, 0.4, 0.4])
     assert np.all(np.diff(gain, axis=1) >= -1e-6)
 
 

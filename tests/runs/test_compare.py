@@ -113,7 +113,7 @@ def test_two_comparisons_do_not_share_a_directory(tiny, compared):
     ("text", "words"),
     [
         ("convex", "reservation+allocation, such as convex+utility"),
-        ("convx+utility", "did you mean 'convex'? there are equal, greedy, convex"),
+        ("convx+utility", "did you mean 'convex'? there are equal, greedy, gain, game, convex, agents"),
         ("equal+utilty", "did you mean 'utility'?"),
         ("equal+zzz", "there are round_robin, proportional_fair, utility"),
         ("a+b+c", "reservation+allocation"),

@@ -55,10 +55,8 @@ class Compiled:
     learn: Callable[..., Any] | None
     compile_s: float
 
-    def decide(
-        self, key: PRNGKeyArray, loop: Loop[SimulatedNetwork], state: LoopState, first: Int[Array, ""]
-    ) -> tuple[LoopState, Any]:
-        """A window decision before slot `first`, with models of experience brought up to date before it."""
+    def decide(self, key: Key[Array, "..."], loop: Loop[SimulatedNetwork], state: Any, first: Int[Array, ""]) -> Any:
+        """The window program before slot `first`, with models of experience brought up to date before it."""
         if self.learn is not None:
             state = eqx.tree_at(lambda s: s.twin.experience, state, self.learn(state.twin.experience))
         return self.window(key, loop, state, first)

@@ -94,4 +94,4 @@ def stacked(trees: Sequence[Any]) -> Any:
 
 
 def _row(values: Mapping[str, Any], lane: int) -> dict[str, Values]:
-    return {name: value[lane] for name, value in values.items()}
+    return {name: np.asarray(value[lane]) for name, value in values.items()}

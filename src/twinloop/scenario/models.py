@@ -363,7 +363,10 @@ class Policy(Part):
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.7
     prospects: Annotated[int, Field(ge=1, le=256)] = 6
     prospect_minutes: Annotated[int, Field(ge=1, le=15)] = 3
-    reports_per_s: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1, max_length=8)] = [1.0, 0.25]
+    reports_per_s: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1, max_length=8)] = (
+        1.0,
+        0.25,
+    )
 
     @property
     def experiential(self) -> bool:

@@ -25,10 +25,15 @@ from twinloop.decision.reservation.gain import GreedyGain
 from twinloop.decision.reservation.interface import AbstractReservation, Appraisal
 from twinloop.slicing import SliceTable
 
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
-"""Parts of the demanded amounts at which the gain in experience is foretold."""
+FORETOLD = (0.0, 1.0, 1.25)
+"""Parts of every user's demand at which the experience is foretold."""
 
-_SHARE_OF_CELL = 0.5
+PARTS = (*(part / 16 for part in range(17)), 1.25)
+"""Parts of a slice's demand at which its gain is reckoned."""
+
+_FAIR_SHARES = 2.5
+"""No user's demand is more than so many even shares of a cell or server; *ours*."""
+
 _SALT = 0x0A6E
 
 
@@ -58,7 +63,7 @@ class AgentReservation(AbstractReservation):
         """The reservation, what the agents foretell of it, and the relaxed bound."""
         demanded, curve = self.foretold(features)
         assert features.felt is not None and features.prospects is not None
-        users, at = curve.shape[1], jnp.asarray(SHARES)
+        users, at = curve.shape[1], jnp.asarray(PARTS)
         ratio = curve / features.felt.agreed[None, :users]
         worth = jnp.minimum(ratio, 1.0) + self.beyond * jnp.maximum(ratio - 1.0, 0.0)
         in_slice = jax.nn.one_hot(features.flow_slice[:users], slices.active.shape[0])
@@ -67,7 +72,7 @@ class AgentReservation(AbstractReservation):
         return self.sharing.by_curve(_with_demand(features, demanded, features.prospects.place), slices, at, gain)
 
     def foretold(self, features: Features) -> tuple[Demand, Float[Array, "shares users"]]:
-        """Every user's demand, and the experience at `SHARES` of it."""
+        """Every user's demand, and the experience at `FORETOLD` of it."""
         if features.felt is None or features.prospects is None:
             raise ValueError("reservation by agents needs prospects, and twins that follow experience")
         users = features.prospects.efficiency.shape[1]
@@ -76,13 +81,16 @@ class AgentReservation(AbstractReservation):
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *futures)
         cell = jnp.clip(features.flow_cell[:users], 0, features.cell_bandwidth_hz.shape[0] - 1)
         server = features.cell_server[cell]
+        present = jnp.sum(features.slice_users, axis=1)
+        at_server = jax.ops.segment_sum(present, features.cell_server, features.server_cycles_per_s.shape[0])
+        most, most_of_server = (jnp.minimum(_FAIR_SHARES / jnp.maximum(n, 1.0), 1.0) for n in (present, at_server))
         caps = Caps(
-            bandwidth_hz=_SHARE_OF_CELL * features.cell_bandwidth_hz[cell],
-            cycles_per_s=_SHARE_OF_CELL * features.server_cycles_per_s[server],
+            bandwidth_hz=most[cell] * features.cell_bandwidth_hz[cell],
+            cycles_per_s=most_of_server[server] * features.server_cycles_per_s[server],
             cache_bytes=features.server_cache_bytes[server],
         )
         demanded = predict_demand(self.supply, people, stacked, self.reports_per_s, self.prices, caps, self.confidence)
-        return demanded, gain_curve(self.supply, people, futures[0], demanded, jnp.asarray(SHARES))
+        return demanded, gain_curve(self.supply, people, futures[0], demanded, jnp.asarray(FORETOLD))
 
     def _people(self, features: Features, felt: Felt, users: int) -> People:
         held = started(
@@ -139,27 +147,27 @@ def _with_demand(features: Features, demanded: Demand, place: Float[Array, "user
 
 
 def gain_of_slices(
-    worth: Float[Array, "shares users"],
+    worth: Float[Array, "foretold users"],
     demanded_hz: Float[Array, " users"],
     in_slice: Float[Array, "users slices"],
-    shares: Float[Array, " shares"],
-) -> Float[Array, "slices shares"]:
-    """Mean worth of every slice's users when the slice holds a part of what they demand together, at each of `shares`.
+    parts: Float[Array, " parts"],
+) -> Float[Array, "slices parts"]:
+    """Mean worth of every slice's users when the slice holds `parts` of what they demand together.
 
-    Inside a slice the user level serves first who gains most by a unit of bandwidth, so the curve is that of the
-    fractional knapsack: users in order of gain per Hz, each from nothing to the whole demand. Beyond the demand all
-    gain as the agents foretell. `worth` at the first share is that of nothing; one share must be 1.
+    `worth` is that of nothing, of the whole demand and of more, at the parts of `FORETOLD`. Inside a slice the user
+    level serves first who gains most by a unit of bandwidth, so up to the demand the curve is that of the fractional
+    knapsack: users in order of gain per Hz, each from nothing to the whole. Beyond it all gain as foretold.
     """
-    whole = jnp.argmin(jnp.abs(shares - 1.0))
-    gained = jnp.maximum(worth[whole] - worth[0], 0.0)
+    gained = jnp.maximum(worth[1] - worth[0], 0.0)
     order = jnp.argsort(-gained / jnp.maximum(demanded_hz, 1.0))
+    more = (jnp.maximum(parts, 1.0) - 1.0) / (FORETOLD[2] - 1.0)
 
-    def one(members: Float[Array, " users"]) -> Float[Array, " shares"]:
+    def one(members: Float[Array, " users"]) -> Float[Array, " parts"]:
         held = jnp.cumsum((members * demanded_hz)[order])
         value = jnp.cumsum((members * gained)[order])
         part = jnp.concatenate([jnp.zeros(1), held / jnp.maximum(held[-1], 1.0)])
-        inside = jnp.interp(jnp.minimum(shares, 1.0), part, jnp.concatenate([jnp.zeros(1), value]))
-        beyond = jnp.where(shares > 1.0, jnp.sum(members[None, :] * (worth - worth[whole][None, :]), axis=1), 0.0)
-        return (jnp.sum(members * worth[0]) + inside + jnp.maximum(beyond, 0.0)) / jnp.maximum(jnp.sum(members), 1.0)
+        inside = jnp.interp(jnp.minimum(parts, 1.0), part, jnp.concatenate([jnp.zeros(1), value]))
+        beyond = more * jnp.maximum(jnp.sum(members * (worth[2] - worth[1])), 0.0)
+        return (jnp.sum(members * worth[0]) + inside + beyond) / jnp.maximum(jnp.sum(members), 1.0)
 
     return jax.vmap(one, in_axes=1)(in_slice)
