@@ -113,7 +113,7 @@ def test_scenarios_are_listed_shown_checked_and_copied(twinloop, tmp_path):
         ("run campus --duration soon", "--duration: 'soon' is not a duration; write for example 90s, 30min or 1.5h"),
         ("run campus --duration 0s", "--duration: '0s' is not a duration above zero"),
         ("run campus --duration 99999h", "--duration: '99999h' is longer than 4,660h"),
-        ("run campus --policy convex", "not of the form reservation+allocation, such as convex+utility"),
+        ("run campus --policy convex", "neither agents nor of the form reservation+allocation, such as convex+utility"),
         ("run campus --policy convx+utility", "did you mean 'convex'?"),
         ("run campus --seed -1", "'--seed': Input should be greater than or equal to 0; see: twinloop run --help"),
         ("run campus --seed 4294967296", "'--seed'"),

@@ -55,7 +55,7 @@ class Foresight(eqx.Module):
 
         efficiency, speed, swipes, serving = jax.vmap(live)(jax.random.split(k_live, self.samples), states)
 
-        def by_minute(values: Float[Array, "samples slots users"]) -> Float[Array, "samples minutes slots users"]:
+        def by_minute(values: Float[Array, "samples slots users"]) -> Float[Array, "samples minutes minute_slots users"]:
             return values.reshape(self.samples, self.minutes, MINUTE_SLOTS, users)
 
         return Prospects(
