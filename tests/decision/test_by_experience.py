@@ -10,7 +10,6 @@ from decision.problems import draw_features, proportional_reservation
 from twinloop.decision import RESERVATIONS
 from twinloop.decision.allocation.experience import ExperienceAllocation, choose
 from twinloop.decision.allocation.interface import flow_pools
-from twinloop.decision.reservation.agents import gain_of_slices
 
 METHOD = ExperienceAllocation()
 
@@ -65,16 +64,6 @@ def test_features_without_experience_are_refused():
     features = replace(draw_features(1), felt=None)
     with pytest.raises(ValueError, match="experience"):
         METHOD.allocate(features, proportional_reservation(features), ())
-
-
-def test_a_slices_gain_is_that_of_its_best_users_first():
-    worth = jnp.array([[0.2, 0.1, 0.3], [0.8, 0.9, 0.4], [0.9, 0.9, 0.4]])
-    parts = jnp.array([0.0, 0.5, 1.0, 1.25])
-    demanded = jnp.array([1e6, 1e6, 2e6])
-    gain = np.asarray(gain_of_slices(worth, demanded, jnp.array([[1.0, 0], [1, 0], [0, 1]]), parts))
-    assert gain[0] == pytest.approx([0.15, 0.55, 0.85, 0.9])
-    assert gain[1] == pytest.approx([0.3, 0.35, 0.4, 0.4])
-    assert np.all(np.diff(gain, axis=1) >= -1e-6)
 
 
 def test_agents_are_made_by_a_scenario_and_not_by_name_alone():

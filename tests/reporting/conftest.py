@@ -61,13 +61,18 @@ def partial(tmp_path_factory) -> Page:
 
 @pytest.fixture(scope="session")
 def lonely(tmp_path_factory) -> Page:
-    shape = Shape(users=1, slots=60, swipes=False, refused_only=True, retention=False)
+    shape = Shape(users=1, slots=60, experience=False, swipes=False, refused_only=True, retention=False)
     return opened(write_report(write_run(tmp_path_factory.mktemp("runs") / "lonely", shape)))
 
 
 @pytest.fixture(scope="session")
 def compared(tmp_path_factory) -> Page:
     return opened(write_comparison(write_compare(tmp_path_factory.mktemp("runs") / "compared")))
+
+
+@pytest.fixture(scope="session")
+def felt_compared(tmp_path_factory) -> Page:
+    return opened(write_comparison(write_compare(tmp_path_factory.mktemp("runs") / "felt", experience=True)))
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,7 @@ class Shape:
     swipes: bool = True
     refused_only: bool = False
     retention: bool = True
+    experience: bool = True
     scenario: str = SCENARIO
     seed: int = 7
 
@@ -64,6 +65,8 @@ def write_run(directory: Path, shape: Shape | None = None) -> Path:
         "collection": _collection(rng, shape), "requests": _requests(shape),
         "decisions": _decisions(rng, shape), "value": _value(rng, shape), "looks": _looks(rng, shape),
     }  # fmt: skip
+    if shape.experience and shape.slots >= 180:
+        tables["experience"] = _experience(rng, shape, users)
     if shape.retention:
         tables["retention"] = _retention(rng)
     for name, columns in tables.items():
@@ -84,8 +87,10 @@ def write_partial(directory: Path, shape: Shape | None = None) -> Path:
     return directory
 
 
-def write_compare(directory: Path, seeds: int = 5, *, controls: bool = True, seed: int = 3) -> Path:
-    """Write a compare.json of three policies, two controls and a bound."""
+def write_compare(
+    directory: Path, seeds: int = 5, *, controls: bool = True, experience: bool = False, seed: int = 3
+) -> Path:
+    """Write a compare.json of three policies, two controls and a bound, with `experience` scored by it, too."""
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     luck = rng.normal(0, 0.03, seeds)
@@ -105,8 +110,52 @@ def write_compare(directory: Path, seeds: int = 5, *, controls: bool = True, see
         if other != first
         for metric in ("satisfaction", "rebuffer_ratio", "resource_use", "mean_quality")
     ]
+    if experience:
+        _add_experience(rng, content, everything, luck)
     (directory / "compare.json").write_text(json.dumps(content), encoding="utf-8")
     return directory
+
+
+def _add_experience(
+    rng: np.random.Generator, content: dict[str, Any], everything: dict[str, Any], luck: np.ndarray
+) -> None:
+    """The first policy keeps a quarter more of the agreements than the others, which do not differ."""
+    for row, (name, figures) in enumerate(everything.items()):
+        level = (0.75 if row == 0 else 0.5) + luck + rng.normal(0, 0.01, len(luck))
+        figures |= {
+            "ela_share": level.tolist(),
+            "ela_ratio": (0.2 + level).tolist(),
+            "qoe_median": (5 * level).tolist(),
+        }
+        content.setdefault("ela_ratio_percentiles", {})[name] = np.linspace(0.4, 1.1 + 0.1 * (row == 0), 101).tolist()
+    first, *others = everything
+    content["differences"] += [
+        _difference(first, other, metric, everything) for other in others for metric in ("ela_share", "qoe_median")
+    ]
+
+
+def _experience(rng: np.random.Generator, shape: Shape, users: dict[str, Any]) -> dict[str, Any]:
+    """Whole minutes; every third user minds stalls, quality, or both, and twins take user 0 for another kind."""
+    U, minutes = shape.users, shape.slots // 60
+    user, minute = np.tile(np.arange(U), minutes), np.repeat(np.arange(minutes), U)
+    member = np.asarray(users["slice"]).reshape(shape.slots, U)[0]
+    rule = user % 3
+    stall_s, quality = rng.gamma(1.0, 2.0, U * minutes), rng.beta(5, 2, U * minutes)
+    best = rng.uniform(0.85, 1.0, U)[user]
+    lacking = [np.where(rule == 1, 0, 0.1 * stall_s), np.where(rule == 0, 0, 1 - quality)]
+    felt = {
+        "experience": best * (1 - lacking[0] - lacking[1]), "no_stalls": best * (1 - lacking[1]), "at_best": best,
+    }  # fmt: skip
+    table: dict[str, Any] = {name: 1 + 4 * np.clip(values, 0, 1) for name, values in felt.items()}
+    table["believed"] = np.clip(table["experience"] + rng.normal(0.1, 0.2, len(user)), 1, 5)
+    names, impacts = np.array(["stall", "quality", "both"]), np.array(["none", "behaviour", "environment", "both"])
+    return table | {
+        "slot": 60 * minute + 59, "user": user, "slice": member[user], "agreed": rng.uniform(3, 5, U)[user],
+        "rule": names[rule], "believed_rule": names[np.where(user == 0, 1, rule)], "believed_impact": impacts[user % 4],
+        "stall_s": stall_s, "quality": quality, "swipes_per_min": rng.poisson(6, len(user)) * 1.0,
+        "speed_mps": rng.uniform(0.5, 8, len(user)), "satisfaction": rng.uniform(0.3, 1, len(user)),
+        "sinr_db": rng.normal(12, 5, len(user)),
+    }  # fmt: skip
 
 
 def _users(rng: np.random.Generator, shape: Shape) -> dict[str, Any]:
@@ -388,7 +437,26 @@ def _summary(shape: Shape, tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "wall_s": 14.2, "user_slots_per_s": 1268.0, "compile_s": 6.4,
         "stages": {"report": 1.9, "assimilate": 0.8, "emulate": 0.5, "abstract": 0.3, "propose": 1.2, "validate": 2.4,
                    "enforce": 0.2, "save": 0.4},
-    }  # fmt: skip
+    } | (_felt(tables["experience"]) if "experience" in tables else {})  # fmt: skip
+
+
+def _felt(table: dict[str, Any]) -> dict[str, Any]:
+    first = table["slot"] < 180
+    users = int(table["user"].max()) + 1
+    felt = table["experience"][first].reshape(3, users).mean(axis=0)
+    agreed, member = table["agreed"][:users], table["slice"][:users]
+
+    def row(mine: np.ndarray) -> dict[str, Any]:
+        share = float((felt >= agreed)[mine].mean())
+        return {"users": int(mine.sum()), "share": share, "ratio": float(np.minimum(felt / agreed, 1)[mine].mean()),
+                "users_reached": share, "time_below": 1 - share, "alarms": int((felt < agreed)[mine].sum()),
+                "reachable": 0.95, "noticed": 0.9 if share < 1 else None}  # fmt: skip
+
+    lower, median, upper = np.quantile(table["experience"], [0.25, 0.5, 0.75]).tolist()
+    qoe = {"minutes": len(table["user"]), "mean": float(table["experience"].mean()), "median": median,
+           "lower_quartile": lower, "upper_quartile": upper, "belief_error": 0.2, "belief_bias": 0.1}  # fmt: skip
+    by_slice = {SLICES[at]: row(member == at) for at in np.unique(member)}
+    return {"qoe": qoe, "ela": {"grid_s": 180.0, "cells": users} | row(np.ones(users, bool)) | {"by_slice": by_slice}}
 
 
 def _command(shape: Shape) -> dict[str, Any]:

@@ -15,13 +15,20 @@ from twinloop import reporting
 from twinloop.errors import OutputError
 
 TABLE = {
+    "plot_agreement_cells": "experience",
+    "plot_agreement_history": "experience",
+    "plot_agreement_spread": "experience",
+    "plot_agreement_users": "experience",
+    "plot_belief": "experience",
     "plot_cell_load": "cells",
     "plot_cells": "cells",
     "plot_collection": "collection",
     "plot_coverage": "twins",
     "plot_decisions": "decisions",
     "plot_experience": "users",
+    "plot_experience_history": "experience",
     "plot_forecasts": "forecasts",
+    "plot_lacking": "experience",
     "plot_map": "users",
     "plot_objectives": "decisions",
     "plot_radio": "users",
@@ -78,9 +85,9 @@ def test_a_figure_without_its_trace_is_a_sentence(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", OF_RUN)
-def test_a_figure_of_an_empty_trace_is_a_sentence(name, small, tmp_path):
+def test_a_figure_of_an_empty_trace_is_a_sentence(name, run_dir, tmp_path):
     table = TABLE[name]
-    pq.write_table(pq.read_table(small / f"{table}.parquet").slice(0, 0), tmp_path / f"{table}.parquet")
+    pq.write_table(pq.read_table(run_dir / f"{table}.parquet").slice(0, 0), tmp_path / f"{table}.parquet")
     with pytest.raises(OutputError, match="is empty"):
         getattr(reporting, name)(tmp_path)
 

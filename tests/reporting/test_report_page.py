@@ -13,7 +13,20 @@ from twinloop.errors import OutputError
 from twinloop.reporting import open_run, write_report
 
 CHAPTERS = (
-    *("map", "users", "slices", "twins", "collection", "upkeep", "value", "decisions", "infrastructure", "viewing"),
+    *(
+        "map",
+        "users",
+        "qoe",
+        "ela",
+        "slices",
+        "twins",
+        "collection",
+        "upkeep",
+        "value",
+        "decisions",
+        "infrastructure",
+        "viewing",
+    ),
     "again",
 )
 

@@ -146,7 +146,7 @@ def test_runs_are_held_against_twins_that_only_count(tiny, programs, monkeypatch
     changes = {
         "duration": 1200.0,
         "twin": tiny.twin.model_copy(update={"upkeep": quick}),
-        "drifts": [Drift(at=420.0, change="impatience", factor=4.0)],
+        "drifts": [Drift(at=300.0, change="impatience", factor=6.0)],
     }
     monkeypatch.setattr(in_runs, "load", lambda _: tiny.model_copy(update=changes))
     spans = {"before": (-180, 0), "after": (300, 780)}

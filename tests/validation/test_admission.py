@@ -1,12 +1,23 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from validation.test_judge import Court
 
-from twinloop.decision import EqualShare, RoundRobin
-from twinloop.slicing import SliceSpec, create_slice, end_slice
-from twinloop.validation import Breaches, Emulation, Outlook, admit, breaches, judge_order
+from twinloop import scenario
+from twinloop.emulation import Served
+from twinloop.qoe import Conditions
+from twinloop.slicing import SliceTable
+from twinloop.validation import (
+    Breaches,
+    Outlook,
+    admit,
+    agreed_figures,
+    breaches,
+    granted,
+    most_grantable,
+    promised_figure,
+)
 
 NAMES = ("video", "maps", "games")
 AGREED = jnp.array([0.8, 0.9, 0.7])
@@ -30,7 +41,7 @@ def test_a_slice_that_harms_nobody_is_admitted():
 
 def test_a_refusal_names_the_slice_and_what_it_lacks():
     found = judge(foretold(0.9, 0.95, jnp.nan, load=(0.3, 0.9, 2.0)), foretold(0.85, 0.7, 0.5, load=(0.5, 1.4, 2.0)))
-    answer = admit(lambda scale: found, NAMES, 2, halvings=2)
+    answer = admit(lambda scale: found, NAMES, 2)
     assert not answer.admitted
     assert (answer.code, answer.slice, answer.resource) == (1, "maps", "cycles")
     assert answer.missing == pytest.approx(0.9 - 0.68, abs=0.01)
@@ -39,8 +50,9 @@ def test_a_refusal_names_the_slice_and_what_it_lacks():
 
 
 def test_a_new_slice_must_keep_its_own_agreement():
-    found = judge(foretold(0.9, 0.95, jnp.nan), foretold(0.9, 0.95, 0.6))
-    assert admit(lambda scale: found, NAMES, 2, halvings=1).code == 2
+    found = judge(foretold(0.9, 0.95, jnp.nan), foretold(0.9, 0.95, 0.6, load=(0.6, 0.8, 0.2)))
+    answer = admit(lambda scale: found, NAMES, 2)
+    assert answer.code == 2 and answer.resource == "" and "no resource is full" in answer.reason
 
 
 def test_what_was_broken_before_is_not_blamed_on_the_new_slice_unless_it_worsens():
@@ -53,12 +65,34 @@ def test_the_offer_is_the_largest_part_that_fits():
     def at(scale):
         return judge(foretold(0.95, 0.95, jnp.nan), foretold(0.95 - 0.4 * scale, 0.95, 0.8))
 
-    answer = admit(at, NAMES, 2, halvings=8)
+    answer = admit(at, NAMES, 2)
     exact = (0.95 - 0.02 - 0.8) / 0.4
     assert answer.slice == "video"
-    assert exact - 0.05 <= answer.offer <= exact + 0.05
+    assert exact - 0.04 <= answer.offer <= exact
     assert int(at(answer.offer).row) == -1
     assert f"{answer.offer:.0%}" in answer.reason
+
+
+def test_an_offer_is_found_between_too_much_for_others_and_too_little_for_itself():
+    def at(scale):
+        return judge(foretold(0.95, 0.95, jnp.nan), foretold(0.95 - 0.2 * scale, 0.95, 0.4 + 0.7 * scale))
+
+    answer = admit(at, NAMES, 2)
+    assert (answer.code, answer.slice) == (1, "video")
+    assert 0.58 <= answer.offer <= 0.68
+
+
+def test_floors_beyond_everything_are_refused_with_what_is_left():
+    table = SliceTable(STANDING, jnp.full(3, 1e6), jnp.array([0.4, 0.4, 0.0]), jnp.ones(3))
+    order = eqx.tree_at(lambda t: (t.active, t.floor_share), table, (jnp.ones(3, bool), jnp.array([0.4, 0.4, 0.8])))
+    most = most_grantable(table, order, 2)
+    assert most == pytest.approx(0.25, abs=1e-4)
+    fits = judge(foretold(0.9, 0.95, jnp.nan), foretold(0.85, 0.93, 0.8))
+    asked = []
+    answer = admit(lambda scale: asked.append(scale) or fits, NAMES, 2, most)
+    assert (answer.admitted, answer.code) == (False, 3) and max(asked) <= 0.25 + 1e-4
+    assert answer.offer == pytest.approx(0.25, abs=1e-4)
+    assert float(granted(table, order, 2, answer.offer).floor_share.sum()) <= 1.0 + 1e-5
 
 
 def test_slices_without_anybody_promise_nothing():
@@ -68,15 +102,21 @@ def test_slices_without_anybody_promise_nothing():
     assert np.asarray(judge(empty, empty).broken).sum() == 0
 
 
-def test_an_order_is_lived_through_in_the_twin(tiny):
-    court = Court(tiny)
-    loop = court.loop
-    emulation = Emulation(loop.slot_judge, loop.abstractor, EqualShare(), RoundRobin(), RoundRobin().init())
-    standing = end_slice(court.slices, 2)
-    order = create_slice(standing, 2, SliceSpec("new", 1, "", "short_video", 3e6))
-    modest, greedy = jnp.zeros(3), jnp.array([0.0, 0.0, 1.1])
-    given = (jax.random.key(0), emulation, court.twins, court.forecast, standing, order)
-    assert admit(judge_order(*given, modest, 2), NAMES, 2).admitted
-    refused = admit(judge_order(*given, greedy, 2), NAMES, 2, halvings=1)
-    assert refused.code == 2
-    assert refused.missing > 0.0
+def test_where_experience_is_followed_the_figure_is_that_of_a_whole_minute(tiny):
+    followed = tiny.twin.model_copy(update={"ratings": 4})
+    experience = tiny.experience.model_copy(update={"history": 4})
+    loop, state = scenario.build_loop(tiny.model_copy(update={"twin": followed, "experience": experience}))
+    users, none = tiny.user_count, jnp.zeros(tiny.user_count)
+    smooth = Served(none + 1, none, none + 0.9, jnp.ones(users, bool))
+    stalling = Served(none + 1, none + 0.2, none + 0.9, jnp.ones(users, bool))
+    good, bad = (np.asarray(promised_figure(state.twin, served, 1.0)) for served in (smooth, stalling))
+    minute = Conditions(none + 12.0, none + 0.9, state.twin.experience.last.behaviour, none + 1.0)
+    assert bad == pytest.approx(np.asarray(state.twin.experience.fitted.blend.experience(minute)), rel=1e-5)
+    assert (bad <= good).all() and bad.mean() < good.mean() - 0.3
+    unknown = eqx.tree_at(lambda t: t.experience, state.twin, None)
+    assert np.asarray(promised_figure(unknown, smooth, 1.0)) == pytest.approx(1.0)
+    there = eqx.tree_at(lambda t: t.users.current.active, state.twin, jnp.arange(users) % 2 == 0)
+    promised = np.asarray(state.twin.experience.agreed).reshape(3, 4)[:, ::2]
+    row = loop.abstractor.params.user_slice
+    assert np.asarray(agreed_figures(there, row, 3, 0.8)) == pytest.approx(promised.mean(axis=1), rel=1e-5)
+    assert np.asarray(agreed_figures(unknown, row, 3, 0.8)) == pytest.approx(0.8)

@@ -18,13 +18,23 @@ _SHOWN = (
     ("wasted_ratio", "wasted"),
     ("resource_use", "resource use"),
 )
+_FELT = (
+    ("ela_share", "ELA kept"),
+    ("qoe_median", "median QoE"),
+    ("satisfaction", "satisfaction"),
+    ("rebuffer_ratio", "rebuffer"),
+    ("resource_use", "resource use"),
+)
 
 
 def compare(
     scenario: ScenarioName,
     policies: Annotated[
         str,
-        typer.Option("--policies", help="Comma-separated reservation+allocation pairs; the first is the proposed one."),
+        typer.Option(
+            "--policies",
+            help="Comma-separated: agents, or reservation+allocation pairs; the first is the proposed one.",
+        ),
     ] = "convex+utility,greedy+proportional_fair,equal+round_robin",
     seeds: Annotated[int, typer.Option("--seeds", min=2, help="Worlds that every policy meets.")] = 5,
     data: DataOption = None,
@@ -64,7 +74,9 @@ def compare(
         )
     report = write_comparison(target)
     console.print(_table(result))
-    console.print(_differences(result))
+    for metric, title in _shown(result):
+        if metric in ("ela_share", "satisfaction"):
+            console.print(_differences(result, metric, title))
     console.print(f"report: {escape(str(report))}", soft_wrap=True)
 
 
@@ -72,19 +84,27 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
+def _shown(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Metrics and their titles; those of experience first where it was followed."""
+    known = next(iter(result["policies"].values()))
+    return [one for one in (_FELT if "qoe_median" in known else _SHOWN) if one[0] in known]
+
+
 def _table(result: dict[str, Any]) -> Table:
-    table = Table("policy", *(title for _, title in _SHOWN), box=None)
+    shown = _shown(result)
+    table = Table("policy", *(title for _, title in shown), box=None)
     for name, figures in {**result["policies"], **result["controls"]}.items():
-        table.add_row(name, *(f"{_mean(figures[metric]):.3f}" for metric, _ in _SHOWN))
-    table.add_row("clairvoyant bound", f"{_mean(result['bound']['satisfaction']):.3f}", *[""] * (len(_SHOWN) - 1))
+        table.add_row(name, *(f"{_mean(figures[metric]):.3f}" for metric, _ in shown))
+    bound = {"satisfaction": f"{_mean(result['bound']['satisfaction']):.3f}"}
+    table.add_row("clairvoyant bound", *(bound.get(metric, "") for metric, _ in shown))
     table.caption = f"means over {len(result['seeds'])} seeds; load factor {_mean(result['load_factor']):.2f}"
     return table
 
 
-def _differences(result: dict[str, Any]) -> Table:
-    table = Table("satisfaction: difference to", "mean", "95 % interval", "", box=None)
+def _differences(result: dict[str, Any], metric: str, title: str) -> Table:
+    table = Table(f"{title}: difference to", "mean", "95 % interval", "", box=None)
     for row in result["differences"]:
-        if row["metric"] != "satisfaction":
+        if row["metric"] != metric:
             continue
         verdict = "better" if row["low"] > 0 else "worse" if row["high"] < 0 else "no difference shown"
         table.add_row(row["b"], f"{row['mean']:+.4f}", f"[{row['low']:+.4f}, {row['high']:+.4f}]", verdict)

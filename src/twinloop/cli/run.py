@@ -47,7 +47,9 @@ def run(
     policy: Annotated[
         str | None,
         typer.Option(
-            "--policy", help="reservation+allocation: equal|greedy|convex + round_robin|proportional_fair|utility."
+            "--policy",
+            help="agents (by people's experience), or reservation+allocation: equal|greedy|gain|game|convex + "
+            "round_robin|proportional_fair|utility|groups|pdrl.",
         ),
     ] = None,
     emulator: Annotated[
@@ -91,6 +93,8 @@ def run(
     for fault in result.left_out:
         console.print(f"[yellow]note:[/yellow] {escape(fault)}", soft_wrap=True)
     console.print(_table(result.summary))
+    for line in _answers(result.summary):
+        console.print(escape(line), soft_wrap=True)
     if result.interrupted:
         again = ["twinloop", "run", scenario, *(["--data", str(data)] if data else []), "--out", str(target)]
         done = f"{result.summary['slots']} of {result.summary['planned_slots']} slots"
@@ -210,11 +214,51 @@ def _kept(told: dict[str, Any] | None) -> list[tuple[str, str, str]]:
     return [("drifts found", str(kinds.count("drift")), f"new versions of the model of viewers: {done}")]
 
 
+def _felt(summary: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The row on people's experience and their agreements; none where it was not followed."""
+    qoe, ela = summary.get("qoe"), summary.get("ela")
+    if not qoe:
+        return []
+    kept = f"; agreed experience reached in {100 * ela['share']:.0f} % of stretches of 3 min" if ela else ""
+    return [("experience", f"{qoe['median']:.2f} of 5", f"median of users' minutes, twins err by "
+             f"{qoe['belief_error']:.2f}{kept}")]  # fmt: skip
+
+
+def _answers(summary: dict[str, Any]) -> list[str]:
+    """A line for every order of a slice: what was asked for, the answer, and why."""
+    orders = summary["orders"]
+    rate = {
+        order["number"]: f" at {order['target_bps'] / 1e6:g} Mbit/s, floor {order['floor_share']:.0%}"
+        for order in orders
+        if order["target_bps"]
+    }
+    offer = {
+        order["number"]: f" ({order['offer_bps'] / 1e6:.3g} Mbit/s, floor {order['offer_floor_share']:.0%})"
+        for order in orders
+        if order["offer_bps"]
+    }
+    return [
+        f"order at {order['slot'] * summary['slot_s']:g} s, {order['change']} {order['slice']}"
+        f"{rate.get(order['number'], '')}: {order['reason']}"
+        + (offer.get(order["number"], "") if order["answer"] == "refused" else "")
+        for order in orders
+    ]
+
+
+def _examined(told: dict[str, int] | None) -> list[tuple[str, str, str]]:
+    """The row on models that were examined again; none where nobody's experience was followed."""
+    if told is None:
+        return []
+    changed = f"{told['structures']} changed structure, {told['entered']} gained a factor, {told['left']} lost one"
+    return [("examined again", f"{told['users']} users", f"whose swiping or speed moved; {changed}")]
+
+
 def _table(summary: dict[str, Any]) -> Table:
     table = Table(box=None, show_header=False)
     decisions = summary["decisions"]
     rows = (
         ("satisfaction", f"{summary['satisfaction']:.3f}", "mean over users of min(delivered / needed rate, 1)"),
+        *_felt(summary),
         ("rebuffer ratio", f"{summary['rebuffer_ratio']:.3f}", "stalled share of the time"),
         ("mean rate", f"{summary['mean_rate_bps'] / 1e6:.2f} Mbit/s", "delivered to a user"),
         ("wasted", f"{summary['wasted_ratio']:.3f}", "share of delivered bits that a swipe threw away"),
@@ -228,6 +272,7 @@ def _table(summary: dict[str, Any]) -> Table:
             f"{decisions['approved']} approved, {decisions['refused']} refused, {decisions['rolled_back']} rolled back",
         ),
         *_kept(summary.get("upkeep")),
+        *_examined(summary.get("revisions")),
         (
             "speed",
             f"{summary['user_slots_per_s']:,.0f}",

@@ -1,8 +1,11 @@
 """Decisions on two timescales: reservations of slices for a window, allocations to flows for a slot; their bounds."""
 
+from twinloop.decision.allocation.experience import ExperienceAllocation
 from twinloop.decision.allocation.interface import AbstractAllocation
+from twinloop.decision.allocation.learned import AbstractTactic, LearnedAllocation
 from twinloop.decision.allocation.proportional_fair import ProportionalFair
 from twinloop.decision.allocation.round_robin import RoundRobin, equal_shares
+from twinloop.decision.allocation.shipped import LEARNED, TACTICS, learned_allocation, shipped_checkpoint, with_network
 from twinloop.decision.allocation.utility import Utility
 from twinloop.decision.bound import SatisfactionBound, bound
 from twinloop.decision.demand import (
@@ -18,7 +21,6 @@ from twinloop.decision.demand import (
     Supply,
     believe_links,
     fit_links,
-    gain_curve,
     predict_demand,
     rules_of,
     sample_links,
@@ -38,6 +40,7 @@ from twinloop.decision.dynamics import (
     dynamics_score,
     fit_scale,
     fixed_window,
+    shipped_pace,
     threshold_candidates,
     tune_thresholds,
     variation,
@@ -52,22 +55,19 @@ from twinloop.decision.game.equilibrium import (
 )
 from twinloop.decision.game.gains import (
     AbstractGain,
-    CurveGain,
     LogGain,
     MajorantGain,
     SigmoidGain,
-    concave_hull,
     majorant_gain,
 )
 from twinloop.decision.game.resource_game import ResourceGame, resource_game
-from twinloop.decision.orchestration import Ladder, Track, allocate_users, allocate_versions
 from twinloop.decision.proposal import Allocation, Proposal, Reservation, assemble_action, reserved_by
 from twinloop.decision.registry import ALLOCATIONS, RESERVATIONS
 from twinloop.decision.reservation.agents import AgentReservation
 from twinloop.decision.reservation.convex import Convex, ReservationReport
 from twinloop.decision.reservation.equal_share import EqualShare
 from twinloop.decision.reservation.equilibrium import GameReservation
-from twinloop.decision.reservation.gain import GreedyGain, curve_steps, game_of, reserve_by_gain, sigmoid_steps
+from twinloop.decision.reservation.gain import GreedyGain, game_of, reserve_by_gain, sigmoid_steps
 from twinloop.decision.reservation.greedy_demand import GreedyDemand
 from twinloop.decision.reservation.groups import Groups
 from twinloop.decision.reservation.interface import AbstractReservation, Appraisal
@@ -76,12 +76,15 @@ __all__ = [
     "ALLOCATIONS",
     "BINDING",
     "BLOCK_S",
+    "LEARNED",
     "RESERVATIONS",
     "SIGNALS",
+    "TACTICS",
     "WINDOW_BLOCKS",
     "AbstractAllocation",
     "AbstractGain",
     "AbstractReservation",
+    "AbstractTactic",
     "AdaptiveWindow",
     "AgentReservation",
     "Allocation",
@@ -89,19 +92,19 @@ __all__ = [
     "Caps",
     "Convergence",
     "Convex",
-    "CurveGain",
     "Demand",
     "DemandDistribution",
     "DynamicsScale",
     "Efficiency",
     "EqualShare",
     "Equilibrium",
+    "ExperienceAllocation",
     "Futures",
     "GameReservation",
     "GreedyDemand",
     "GreedyGain",
     "Groups",
-    "Ladder",
+    "LearnedAllocation",
     "LinkBelief",
     "LinkModel",
     "Links",
@@ -119,18 +122,13 @@ __all__ = [
     "SigmoidGain",
     "Supply",
     "Surroundings",
-    "Track",
     "Utility",
     "WindowMemory",
     "adaptive_window",
-    "allocate_users",
-    "allocate_versions",
     "assemble_action",
     "asynchronous",
     "believe_links",
     "bound",
-    "concave_hull",
-    "curve_steps",
     "demand_distribution",
     "dynamics_score",
     "efficiency",
@@ -138,9 +136,9 @@ __all__ = [
     "fit_links",
     "fit_scale",
     "fixed_window",
-    "gain_curve",
     "game_of",
     "jain_index",
+    "learned_allocation",
     "majorant_gain",
     "predict_demand",
     "reserve_by_gain",
@@ -150,6 +148,8 @@ __all__ = [
     "sample_links",
     "settled_equilibrium",
     "shared_equilibrium",
+    "shipped_checkpoint",
+    "shipped_pace",
     "sigmoid_steps",
     "started",
     "store_of",
@@ -158,4 +158,5 @@ __all__ = [
     "tune_thresholds",
     "variation",
     "variational_equilibrium",
+    "with_network",
 ]

@@ -7,6 +7,10 @@ from jaxtyping import Array, Bool, Float, Int
 WINDOW_BLOCKS = (5, 4, 3, 2, 1)
 """Blocks of 3 minutes that slices stand, from the calmest stage to the most restless: 15, 12, 9, 6, 3 minutes."""
 
+_THRESHOLDS = (0.45, 0.55, 0.65, 0.75)
+_FULL = (6.0, 12.0, 6.0, 400.0, 0.6)
+_WEIGHT = (0.2, 0.2, 0.2, 0.2, 0.2)
+
 BLOCK_S = 180.0
 SIGNALS = ("swipes", "sinr", "speed", "position", "demand")
 
@@ -155,6 +159,11 @@ def fixed_window(blocks: int) -> AdaptiveWindow:
     stage = WINDOW_BLOCKS.index(blocks)
     ends = jnp.array([-10.0] * stage + [10.0] * (len(WINDOW_BLOCKS) - 1 - stage), jnp.float32)
     return adaptive_window(ends, rate=0.0, most_shift=0.0)
+
+
+def shipped_pace() -> tuple[AdaptiveWindow, DynamicsScale]:
+    """The rule of policies that ask for adaptive windows, and what it measures change by."""
+    return adaptive_window(jnp.array(_THRESHOLDS)), DynamicsScale(jnp.array(_FULL), jnp.array(_WEIGHT))
 
 
 def threshold_candidates(scores: Float[Array, " blocks"], places: int = 24) -> Float[Array, "settings stages_less_one"]:

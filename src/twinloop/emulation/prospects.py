@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from twinloop.emulation.forecast import Forecast
 from twinloop.emulation.rollout import TwinModel, sample_states
@@ -16,13 +16,13 @@ MINUTE_SLOTS = 60
 
 class Prospects(eqx.Module):
     """Futures of all users, slots of 1 s, all alike in chance: spectral efficiency [bit/s/Hz] of every slot, mean speed
-    and swipes of every minute, and the part of the time that a user is served by each cell, mean over all.
+    and swipes of every minute, and the cell that serves in the middle of it.
     """
 
     efficiency: Float[Array, "samples users slots"]
     speed_mps: Float[Array, "samples users minutes"]
     swipes: Float[Array, "samples users minutes"]
-    place: Float[Array, "users cells"]
+    cell: Int[Array, "samples users minutes"]
 
 
 class Foresight(eqx.Module):
@@ -55,12 +55,14 @@ class Foresight(eqx.Module):
 
         efficiency, speed, swipes, serving = jax.vmap(live)(jax.random.split(k_live, self.samples), states)
 
-        def by_minute(values: Float[Array, "samples slots users"]) -> Float[Array, "samples minutes minute_slots users"]:
+        def by_minute(
+            values: Float[Array, "samples slots users"],
+        ) -> Float[Array, "samples minutes minute_slots users"]:
             return values.reshape(self.samples, self.minutes, MINUTE_SLOTS, users)
 
         return Prospects(
             efficiency=jnp.moveaxis(efficiency, 1, 2),
             speed_mps=jnp.moveaxis(jnp.mean(by_minute(speed), axis=2), 1, 2),
             swipes=jnp.moveaxis(jnp.sum(by_minute(swipes), axis=2), 1, 2),
-            place=jnp.mean(jax.nn.one_hot(serving, model.params.topology.cell_server.shape[0]), axis=(0, 1)),
+            cell=jnp.moveaxis(serving[:, MINUTE_SLOTS // 2 :: MINUTE_SLOTS], 1, 2),
         )

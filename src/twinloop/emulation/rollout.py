@@ -84,26 +84,30 @@ def rollout(
     action: Action,
     horizon: int,
     respond: Respond | None = None,
+    settling: int = 0,
 ) -> Served:
     """`horizon` slots from one sampled state: the first under `action`, the others under what `respond` makes of it
-    after each slot; under `action` throughout without one.
+    after each slot; under `action` throughout without one. How people fare counts after `settling` slots before them.
     """
     params = model.params
     users, servers = params.user_slice.shape[0], params.topology.server_cycles_per_s.shape[0]
     nothing = Overhead(jnp.zeros(users), jnp.zeros(servers))
 
-    def live(carry: _Life, k: PRNGKeyArray) -> tuple[_Life, None]:
+    def live(carry: _Life, now: tuple[PRNGKeyArray, Float[Array, ""]]) -> tuple[_Life, None]:
         before, doing, satisfied, stalled, seen = carry
+        k, counts = now
         after, outcome = step(k, params, model.environment, before, doing, nothing)
         share = jnp.minimum(outcome.delivered_bits / jnp.maximum(outcome.needed_bits, 1.0), 1.0)
-        satisfied = satisfied + jnp.where(outcome.active, share, 0.0)
+        satisfied = satisfied + counts * jnp.where(outcome.active, share, 0.0)
         following = doing if respond is None else respond(doing, outcome)
-        seen = seen + outcome.quality * (params.slot_s - outcome.rebuffer_s)
-        return (after, following, satisfied, stalled + outcome.rebuffer_s, seen), None
+        seen = seen + counts * outcome.quality * (params.slot_s - outcome.rebuffer_s)
+        return (after, following, satisfied, stalled + counts * outcome.rebuffer_s, seen), None
 
     zero = jnp.zeros(users)
     start = (state, action, zero, zero, zero)
-    (_, _, satisfied, stalled, seen), _ = jax.lax.scan(live, start, jax.random.split(key, horizon))
+    slots = settling + horizon
+    counts = (jnp.arange(slots) >= settling).astype(jnp.float32)
+    (_, _, satisfied, stalled, seen), _ = jax.lax.scan(live, start, (jax.random.split(key, slots), counts))
     lasted_s = horizon * params.slot_s
     played_s = jnp.maximum(lasted_s - stalled, 1e-3)
     return Served(satisfied / horizon, stalled / lasted_s, seen / played_s, state.active)

@@ -3,7 +3,17 @@
 from twinloop.qoe.agreement import GRID_MINUTES, ClassKept, Kept, agreements_kept, by_class, on_grid
 from twinloop.qoe.correlation import Dependence, benjamini_hochberg, distance_correlation, holm
 from twinloop.qoe.engagement import Engagement, EngagementModel, estimated_opinion, fit_engagement, weak_ratings
-from twinloop.qoe.experience import BEST, IMPACTS, RULES, WORST, Conditions, UserModels, behaviour_of, environment_of
+from twinloop.qoe.experience import (
+    BEST,
+    IMPACTS,
+    RULES,
+    WORST,
+    Conditions,
+    UserModels,
+    behaviour_of,
+    environment_of,
+    swipes_per_min,
+)
 from twinloop.qoe.factors import FACTOR_NAMES, FACTORS, Factor, gather_factors
 from twinloop.qoe.fitting import (
     PARAMETERS,
@@ -24,7 +34,20 @@ from twinloop.qoe.fitting import (
     take_ratings,
     vague_prior,
 )
-from twinloop.qoe.revision import Revision, Surroundings, has_moved, relevant_factors, revise, surroundings, told
+from twinloop.qoe.revision import (
+    ASPECTS,
+    WATCHED,
+    WEIGHTS,
+    Revision,
+    Watch,
+    begin_watch,
+    examined,
+    movement,
+    relevant_factors,
+    structure_name,
+    told,
+    watched,
+)
 from twinloop.qoe.satisfaction import ConcaveMajorant, SigmoidSatisfaction, concave_majorant
 from twinloop.qoe.scores import (
     PRINTED_VARIANCES,
@@ -38,6 +61,7 @@ from twinloop.qoe.scores import (
 from twinloop.qoe.utility import AbstractUtility, AlphaFair, LogQuality, OffsetLog, QuadraticSatisfaction, log_quality
 
 __all__ = [
+    "ASPECTS",
     "BEST",
     "FACTORS",
     "FACTOR_NAMES",
@@ -47,6 +71,8 @@ __all__ = [
     "PRINTED_VARIANCES",
     "RULES",
     "SCORE_VARIANCE",
+    "WATCHED",
+    "WEIGHTS",
     "WORST",
     "AbstractUtility",
     "AlphaFair",
@@ -68,9 +94,10 @@ __all__ = [
     "Ratings",
     "Revision",
     "SigmoidSatisfaction",
-    "Surroundings",
     "UserModels",
+    "Watch",
     "agreements_kept",
+    "begin_watch",
     "behaviour_of",
     "benjamini_hochberg",
     "bootstrap_intervals",
@@ -81,28 +108,30 @@ __all__ = [
     "draw_scores",
     "environment_of",
     "estimated_opinion",
+    "examined",
     "fit_engagement",
     "fit_users",
     "from_percent",
     "gather_factors",
     "general_model",
-    "has_moved",
     "held_out_likelihood",
     "holm",
     "learn_prior",
     "likeliest",
     "log_quality",
+    "movement",
     "on_grid",
     "own_intervals",
     "posterior_intervals",
     "predict",
     "relevant_factors",
-    "revise",
     "rule_mean",
-    "surroundings",
+    "structure_name",
+    "swipes_per_min",
     "take_ratings",
     "to_percent",
     "told",
     "vague_prior",
+    "watched",
     "weak_ratings",
 ]

@@ -68,6 +68,11 @@ def behaviour_of(swipes_per_min: Float[Array, "*shape"]) -> Float[Array, "*shape
     return 1.0 + jnp.clip(swipes_per_min / _MOST_SWIPES_PER_MIN, 0.0, 1.0)
 
 
+def swipes_per_min(behaviour: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The swipes per minute behind a B; 12 where it is at its end."""
+    return (behaviour - 1.0) * _MOST_SWIPES_PER_MIN
+
+
 def environment_of(speed_mps: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Environmental complexity C = 1 + (40 - v) / 38, v the speed in km/h within [2, 40]: it falls with speed (paper
     000, IV).

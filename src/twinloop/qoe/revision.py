@@ -1,136 +1,179 @@
-"""When behaviour or environment moves, a user's factors and weights are examined again; what changed is data."""
+"""When a user's behaviour or environment moves, factors and weights are examined again; what changed is data.
+
+Models themselves are fitted to all ratings of everybody at every window (`fit_users`), moved or not: to hold a fit back
+until somebody moves would only waste ratings. A revision says what became of the factors and weights meanwhile.
+"""
 
 from typing import Final
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from twinloop.qoe.correlation import benjamini_hochberg, distance_correlation
-from twinloop.qoe.experience import Conditions
-from twinloop.qoe.fitting import FittedUsers, Ratings, fit_users
+from twinloop.qoe.experience import IMPACTS, RULES, Conditions
+from twinloop.qoe.fitting import FittedUsers, Ratings
 
 ASPECTS: Final = ("stall_s", "quality", "behaviour", "environment")
-"""Columns of what is watched for movement and examined as factors, as in `Conditions`."""
+"""Columns of what is examined as factors, as in `Conditions`."""
+
+WATCHED: Final = ("behaviour", "environment")
+"""Columns of what is watched for movement: swipes and speed; stalls and quality are the network's own doing."""
 
 WEIGHTS: Final = ("level", "quality_weight", "stall_weight", "kappa_b", "kappa_c")
 """Columns of weights before and after."""
 
-_LEAST_PERIODS = 5.0
-_SURE = 3.0
+NEWEST: Final = 5
+"""Minutes that are held against those before them; *ours*."""
+
+_SURE = 3.5
+_LEAST_SPREAD = 0.05
 _FALSE_SHARE = 0.05
 
 
-class Surroundings(eqx.Module):
-    """Mean and spread of a user's conditions, emulated or lived, and how many periods they rest on."""
+class Watch(eqx.Module):
+    """What is remembered since each user was last examined.
 
-    mean: Float[Array, "users 4"]
-    deviation: Float[Array, "users 4"]
+    The `newest` minutes of the watched aspects in a ring (`held` so many so far), and count, sum and sum of squares of
+    those before them; `relevant` factors, `structure` (4 rule + impact) and `weights` as they were then.
+    """
+
+    newest: Float[Array, "users newest 2"]
+    held: Int[Array, " users"]
     count: Float[Array, " users"]
+    total: Float[Array, "users 2"]
+    square: Float[Array, "users 2"]
+    relevant: Bool[Array, "users 4"]
+    structure: Int[Array, " users"]
+    weights: Float[Array, "users 5"]
 
 
 class Revision(eqx.Module):
-    """What an examination changed.
+    """What an examination found, by user.
 
-    `moved` users were examined, for a `shift` in standard deviations; `entered` and `left` are factors that came or
-    went (columns `ASPECTS`), `weights_before` and `weights_after` as in `WEIGHTS`; `relevant` are the factors that
-    count now.
+    `moved` users were examined, for a `shift` of `WATCHED` in standard deviations; `entered` and `left` are factors
+    that came or went (columns `ASPECTS`); structure and weights (columns `WEIGHTS`) before and after.
     """
 
     moved: Bool[Array, " users"]
-    shift: Float[Array, "users 4"]
-    relevant: Bool[Array, "users 4"]
+    shift: Float[Array, "users 2"]
     entered: Bool[Array, "users 4"]
     left: Bool[Array, "users 4"]
+    structure_before: Int[Array, " users"]
+    structure_after: Int[Array, " users"]
     weights_before: Float[Array, "users 5"]
     weights_after: Float[Array, "users 5"]
 
 
-def _stacked(conditions: Conditions) -> Float[Array, "*shape 4"]:
-    return jnp.stack([getattr(conditions, name) for name in ASPECTS], axis=-1)
+def begin_watch(fitted: FittedUsers, relevant: Bool[Array, "users 4"]) -> Watch:
+    """Nobody's surroundings known yet; models and `relevant` factors as they are now."""
+    users = relevant.shape[0]
+    none = jnp.zeros((users, len(WATCHED)))
+    ring = jnp.zeros((users, NEWEST, len(WATCHED)))
+    count, held = jnp.zeros(users), jnp.zeros(users, jnp.int32)
+    return Watch(ring, held, count, none, none, relevant, fitted.structure, _weights(fitted))
 
 
-def surroundings(conditions: Conditions, present: Float[Array, "users periods"]) -> Surroundings:
-    """Summary of `conditions` (users x periods) over periods that are `present` (1, else 0)."""
-    value, count = _stacked(conditions), jnp.sum(present, axis=1)
-    share = present / jnp.maximum(count, 1.0)[:, None]
-    mean = jnp.einsum("un,unk->uk", share, value)
-    spread = jnp.einsum("un,unk->uk", share, (value - mean[:, None, :]) ** 2)
-    return Surroundings(mean, jnp.sqrt(spread), count)
+def watched(watch: Watch, minute: Conditions, present: Bool[Array, " users"]) -> Watch:
+    """After one more minute of those who were there."""
+    value = jnp.stack([getattr(minute, name) for name in WATCHED], axis=-1)
+    row, place = jnp.arange(value.shape[0]), watch.held % NEWEST
+    leaves = present & (watch.held >= NEWEST)
+    oldest = jnp.where(leaves[:, None], watch.newest[row, place], 0.0)
+    entry = jnp.where(present[:, None], value, watch.newest[row, place])
+    return eqx.tree_at(
+        lambda w: (w.newest, w.held, w.count, w.total, w.square),
+        watch,
+        (
+            watch.newest.at[row, place].set(entry),
+            watch.held + present,
+            watch.count + leaves,
+            watch.total + oldest,
+            watch.square + oldest**2,
+        ),
+    )
 
 
-def movement(before: Surroundings, now: Surroundings) -> tuple[Float[Array, "users 4"], Float[Array, "users 4"]]:
-    """Shift of the means in pooled standard deviations, and in standard errors of their difference."""
-    pooled = jnp.sqrt(0.5 * (before.deviation**2 + now.deviation**2)) + 1e-3
-    away = jnp.abs(now.mean - before.mean)
-    error = pooled * jnp.sqrt(1.0 / jnp.maximum(before.count, 1.0) + 1.0 / jnp.maximum(now.count, 1.0))[:, None]
-    return away / pooled, away / error
+def movement(watch: Watch) -> tuple[Bool[Array, " users"], Float[Array, "users 2"]]:
+    """Who moved, and by how many standard deviations of a minute in each watched aspect.
 
-
-def has_moved(before: Surroundings, now: Surroundings, least_shift: float = 0.5) -> Bool[Array, " users"]:
-    """Whose conditions shifted by `least_shift` standard deviations and by 3 standard errors, in any aspect.
-
-    With fewer than five periods on either side nobody has.
+    Means of the newest minutes and of those before differ by 3.5 standard errors; standard deviations are pooled, and
+    at least .05: less of B or C is nothing that anybody feels. Nobody has with fewer than `NEWEST` minutes on a side.
     """
-    shift, sureness = movement(before, now)
-    known = jnp.minimum(before.count, now.count) >= _LEAST_PERIODS
-    return known & jnp.any((shift >= least_shift) & (sureness >= _SURE), axis=1)
+    count, newest = jnp.maximum(watch.count, 1.0)[:, None], float(NEWEST)
+    before, now = watch.total / count, jnp.mean(watch.newest, axis=1)
+    within = jnp.maximum(watch.square - count * before**2, 0.0)
+    within += jnp.sum((watch.newest - now[:, None, :]) ** 2, axis=1)
+    pooled = jnp.maximum(jnp.sqrt(within / jnp.maximum(count + newest - 2.0, 1.0)), _LEAST_SPREAD)
+    shift = jnp.abs(now - before) / pooled
+    known = (watch.count >= newest) & (watch.held >= NEWEST)
+    sure = shift >= _SURE * jnp.sqrt(1.0 / count + 1.0 / newest)
+    return known & jnp.any(sure, axis=1), jnp.where(known[:, None], shift, 0.0)
 
 
 def relevant_factors(key: PRNGKeyArray, ratings: Ratings) -> Bool[Array, "users 4"]:
     """Aspects that the scores depend on: distance correlation, permutation test, 5 % false findings a user."""
-    found = distance_correlation(key, _stacked(ratings.conditions), ratings.score, ratings.weight > 0.0)
+    stacked = jnp.stack([getattr(ratings.conditions, name) for name in ASPECTS], axis=-1)
+    found = distance_correlation(key, stacked, ratings.score, ratings.weight > 0.0)
     return benjamini_hochberg(found.p_value) <= _FALSE_SHARE
 
 
-def revise(
-    key: PRNGKeyArray,
-    fitted: FittedUsers,
-    relevant: Bool[Array, "users 4"],
-    ratings: Ratings,
-    before: Surroundings,
-    now: Surroundings,
-    least_shift: float = 0.5,
-) -> tuple[FittedUsers, Revision]:
-    """Models after those who moved were examined again on `ratings`, under the same prior; others keep theirs.
+def examined(
+    watch: Watch, moved: Bool[Array, " users"], relevant: Bool[Array, "users 4"], fitted: FittedUsers
+) -> tuple[Watch, Revision]:
+    """The watch after `moved` users were examined, and what changed since they last were.
 
-    `relevant` are the factors found the last time. Left out: forgetting old ratings, which is for whoever keeps them.
+    `relevant` factors and the models `fitted` are those of now; the rows of others are not read. From here on, a moved
+    user's newest minutes are what later ones are held against.
     """
-    shift, _ = movement(before, now)
-    moved = has_moved(before, now, least_shift)
-    anew = fit_users(ratings, fitted.prior)
-
-    def pick(new: Array, old: Array) -> Array:
-        return jnp.where(moved.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
-
-    old_part, new_part = (eqx.tree_at(lambda one: one.prior, each, None) for each in (fitted, anew))
-    kept = eqx.tree_at(
-        lambda one: one.prior,
-        jax.tree.map(pick, new_part, old_part),
-        fitted.prior,
-        is_leaf=lambda leaf: leaf is None,
+    _, shift = movement(watch)
+    structure, weights = fitted.structure, _weights(fitted)
+    which = moved[:, None]
+    change = Revision(
+        moved,
+        jnp.where(which, shift, 0.0),
+        which & relevant & ~watch.relevant,
+        which & ~relevant & watch.relevant,
+        watch.structure,
+        jnp.where(moved, structure, watch.structure),
+        watch.weights,
+        jnp.where(which, weights, watch.weights),
     )
-    found = jnp.where(moved[:, None], relevant_factors(key, ratings), relevant)
-    change = Revision(moved, shift, found, found & ~relevant, relevant & ~found, _weights(fitted), _weights(kept))
-    return kept, change
+    after = Watch(
+        newest=watch.newest,
+        held=jnp.where(moved, 0, watch.held),
+        count=jnp.where(moved, float(NEWEST), watch.count),
+        total=jnp.where(which, jnp.sum(watch.newest, axis=1), watch.total),
+        square=jnp.where(which, jnp.sum(watch.newest**2, axis=1), watch.square),
+        relevant=jnp.where(which, relevant, watch.relevant),
+        structure=change.structure_after,
+        weights=change.weights_after,
+    )
+    return after, change
+
+
+def structure_name(structure: int) -> str:
+    """Words for 4 rule + impact: rule, and what moves it."""
+    return f"{RULES[structure // len(IMPACTS)]}, {IMPACTS[structure % len(IMPACTS)]}"
+
+
+def told(revision: Revision) -> dict[int, str]:
+    """By user who was examined, one line of what moved and what changed, for a log."""
+    lines: dict[int, str] = {}
+    for user in map(int, np.flatnonzero(np.asarray(revision.moved))):
+        aspect = int(np.argmax(np.asarray(revision.shift[user])))
+        parts = [f"{WATCHED[aspect]} moved by {float(revision.shift[user, aspect]):.1f} deviations"]
+        for verb, column in (("entered", revision.entered), ("left", revision.left)):
+            parts += [f"{ASPECTS[i]} {verb}" for i in np.flatnonzero(np.asarray(column[user]))]
+        old_structure, new_structure = int(revision.structure_before[user]), int(revision.structure_after[user])
+        if old_structure != new_structure:
+            parts.append(f"{structure_name(old_structure)} -> {structure_name(new_structure)}")
+        pairs = zip(WEIGHTS, revision.weights_before[user].tolist(), revision.weights_after[user].tolist(), strict=True)
+        parts += [f"{name} {old:.3f} -> {new:.3f}" for name, old, new in pairs if abs(old - new) > 5e-4]
+        lines[user] = ", ".join(parts)
+    return lines
 
 
 def _weights(fitted: FittedUsers) -> Float[Array, "users 5"]:
     return jnp.stack([getattr(fitted.models, name) for name in WEIGHTS], axis=1)
-
-
-def told(revision: Revision) -> list[str]:
-    """One line for each user whose factors or weights changed, for a log."""
-    lines: list[str] = []
-    for user in np.flatnonzero(np.asarray(revision.moved)):
-        aspect = int(np.argmax(np.asarray(revision.shift[user])))
-        parts = [f"{ASPECTS[aspect]} moved by {float(revision.shift[user, aspect]):.1f} deviations"]
-        for verb, column in (("entered", revision.entered), ("left", revision.left)):
-            parts += [f"{ASPECTS[i]} {verb}" for i in np.flatnonzero(np.asarray(column[user]))]
-        before, after = np.asarray(revision.weights_before[user]), np.asarray(revision.weights_after[user])
-        pairs = zip(WEIGHTS, before, after, strict=True)
-        parts += [f"{name} {old:.3f} -> {new:.3f}" for name, old, new in pairs if abs(old - new) > 5e-4]
-        lines.append(f"user {user}: " + ", ".join(parts))
-    return lines

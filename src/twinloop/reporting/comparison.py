@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from twinloop.errors import OutputError
 from twinloop.reporting.run import Values, read_json
-from twinloop.reporting.wording import difference, metric
+from twinloop.reporting.wording import NO_NUMBER, difference, metric, shown
 
 Results = Mapping[str, Mapping[str, Values]]
 
@@ -59,7 +59,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Results of policies by metric and seed (`[seeds]`, NaN where a run failed), with bound, load and controls."""
+    """Results of policies by metric and seed (`[seeds]`, NaN where a run failed), with bound, load and controls.
+
+    `ratios` are percentiles of experience over agreement by policy and control, all seeds together; empty where
+    nobody's experience was followed.
+    """
 
     directory: Path
     scenario: str
@@ -69,6 +73,7 @@ class Comparison:
     bound: Mapping[str, Values]
     load_factor: Values
     controls: Results
+    ratios: Mapping[str, Values]
     differences: list[Difference]
 
     def metrics(self) -> list[str]:
@@ -144,6 +149,17 @@ def difference_text(found: Difference) -> str:
     return f"{mean} ({low.split()[0] if same_unit else low} to {high})"
 
 
+def with_half(name: str, values: Values | None) -> str:
+    """Mean over seeds with half of its 95 % interval; a dash for no number."""
+    if values is None or not np.isfinite(values).any():
+        return NO_NUMBER
+    found = interval(values)
+    text = shown(name, found.mean)
+    half = difference(name, found.high - found.mean).lstrip("+")
+    same_unit = half.split()[1:] == text.split()[1:] or metric(name).kind == "share"
+    return f"{text} ± {half.split()[0] if same_unit else half}" if np.isfinite(found.high) else text
+
+
 def _from_json(directory: Path, content: Mapping[str, Any]) -> Comparison:
     seeds = [int(seed) for seed in content["seeds"]]
     bound = content.get("bound") or {}
@@ -166,6 +182,7 @@ def _from_json(directory: Path, content: Mapping[str, Any]) -> Comparison:
         {str(name): _row(values, len(seeds)) for name, values in bound.items()},
         _row([] if load is None else load, len(seeds)),
         _results(content.get("controls") or {}, len(seeds)),
+        {str(name): np.array(row, float) for name, row in (content.get("ela_ratio_percentiles") or {}).items()},
         differences,
     )
 

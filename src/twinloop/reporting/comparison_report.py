@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from twinloop.errors import OutputError
+from twinloop.reporting.chapters.compared_experience import experience_section, felt, followed
 from twinloop.reporting.comparison import (
     Comparison,
     Difference,
@@ -14,14 +15,17 @@ from twinloop.reporting.comparison import (
     interval,
     open_comparison,
     readable,
+    with_half,
 )
 from twinloop.reporting.figures.comparison import plot_differences, plot_metric, plot_seeds, plot_tradeoff
 from twinloop.reporting.page import Folder, Section, Table, Tile, writable
-from twinloop.reporting.run import Values
-from twinloop.reporting.wording import NO_NUMBER, count, difference, duration, metric, plain, share, shown
+from twinloop.reporting.wording import NO_NUMBER, count, duration, metric, plain, share, shown
 
 _LEAD_METRIC = "satisfaction"
-_TELLING = ("satisfaction", "rebuffer_ratio", "mean_quality", "resource_use", "resource_per_satisfaction")
+_TELLING = (
+    *("ela_share", "ela_ratio", "qoe_median"),
+    *("satisfaction", "rebuffer_ratio", "mean_quality", "resource_use", "resource_per_satisfaction"),
+)
 
 
 def write_comparison(directory: Path | str) -> Path:
@@ -32,6 +36,8 @@ def write_comparison(directory: Path | str) -> Path:
     comparison = open_comparison(Path(directory))
     folder = writable(comparison.directory)
     sections = [_verdict_section(comparison, folder), _metric_section(comparison, folder)]
+    if followed(comparison):
+        sections.insert(1, experience_section(comparison, folder))
     if comparison.controls:
         sections.append(_control_section(comparison))
     raw = json.loads((comparison.directory / "compare.json").read_text(encoding="utf-8"))
@@ -66,6 +72,7 @@ def story(comparison: Comparison) -> str:
     unsure = [readable(d.b) for d in found if not d.clear and np.isfinite(d.low)]
     if unsure:
         told.append(f"Against {' and '.join(unsure)} no difference is shown.")
+    told += felt(comparison)
     bound = comparison.bound.get(_LEAD_METRIC)
     if bound is not None and np.isfinite(bound).any():
         first = readable(next(iter(comparison.policies)))
@@ -97,24 +104,26 @@ def _notices(comparison: Comparison) -> list[str]:
 
 def _tiles(comparison: Comparison) -> list[Tile]:
     tiles: list[Tile] = []
-    for name, words in ((_LEAD_METRIC, "most satisfied"), ("resource_use", "fewest resources")):
+    headlines = ((_LEAD_METRIC, "most satisfied"), ("resource_use", "fewest resources"))
+    by_experience = (("ela_share", "most agreements kept"), ("qoe_median", "best median experience"))
+    for name, words in (*by_experience, *headlines):
         try:
             best = comparison.best(name)
         except OutputError:
             continue
         values = comparison.policies[best][name]
         tiles.append(Tile(words.capitalize(), shown(name, interval(values).mean), readable(best), primary=True))
-    bound = comparison.bound.get(_LEAD_METRIC)
+    bound, room = comparison.bound.get(_LEAD_METRIC), len(tiles) <= len(headlines)
     if bound is not None and np.isfinite(bound).any():
         tiles.append(
-            Tile("Clairvoyant bound", share(interval(bound).mean), "same objective, the future known, relaxed", True)
+            Tile("Clairvoyant bound", share(interval(bound).mean), "same objective, the future known, relaxed", room)
         )
     if np.isfinite(comparison.load_factor).any():
         load = comparison.load_factor[np.isfinite(comparison.load_factor)]
         spread = "demand over capacity"
         if len(load) > 1:
             spread += f"; {plain(float(load.min()))} to {plain(float(load.max()))} over seeds"
-        tiles.append(Tile("Load factor", plain(float(load.mean())), spread, True))
+        tiles.append(Tile("Load factor", plain(float(load.mean())), spread, room))
     return tiles
 
 
@@ -165,23 +174,13 @@ def _metric_section(comparison: Comparison, folder: Folder) -> Section:
 def _mean_table(comparison: Comparison) -> Table:
     names = comparison.metrics()[:8]
     rows = [
-        [readable(policy), *(_with_half(name, results.get(name)) for name in names)]
+        [readable(policy), *(with_half(name, results.get(name)) for name in names)]
         for policy, results in comparison.policies.items()
     ]
     if comparison.bound:
-        rows.append(["clairvoyant bound", *(_with_half(name, comparison.bound.get(name)) for name in names)])
+        rows.append(["clairvoyant bound", *(with_half(name, comparison.bound.get(name)) for name in names)])
     note = "Mean over seeds ± half of its 95 % interval."
     return Table("Means", ["policy", *(metric(name).title.lower() for name in names)], rows, note, wide=True)
-
-
-def _with_half(name: str, values: Values | None) -> str:
-    if values is None or not np.isfinite(values).any():
-        return NO_NUMBER
-    found = interval(values)
-    text = shown(name, found.mean)
-    half = difference(name, found.high - found.mean).lstrip("+")
-    same_unit = half.split()[1:] == text.split()[1:] or metric(name).kind == "share"
-    return f"{text} ± {half.split()[0] if same_unit else half}" if np.isfinite(found.high) else text
 
 
 def _control_section(comparison: Comparison) -> Section:
@@ -190,30 +189,32 @@ def _control_section(comparison: Comparison) -> Section:
         f"In a control, {readable(best)} decides from twins that are wrong on purpose: shuffled twins describe "
         "somebody else, frozen twins stop learning. If the twins matter, a control must lose what they gained."
     )
-    rows = [_control_row(comparison, best, control) for control in comparison.controls]
-    names = ["control", "satisfaction", f"against {readable(best)}", "what it shows"]
+    tables = [_control_table(comparison, best, _LEAD_METRIC)]
+    if "ela_share" in comparison.policies[best]:
+        tables.append(_control_table(comparison, best, "ela_share"))
+    return Section("controls", "Negative controls", lead, [], tables)
+
+
+def _control_table(comparison: Comparison, best: str, name: str) -> Table:
+    rows = [_control_row(comparison, best, control, name) for control in comparison.controls]
+    title = metric(name).title
+    names = ["control", title.lower(), f"against {readable(best)}", "what it shows"]
     note = "The difference is taken within each seed, with its 95 % interval in brackets."
-    return Section(
-        "controls",
-        "Negative controls",
-        lead,
-        [],
-        [Table("Twins made wrong on purpose", names, rows, note, 4, wide=True)],
-    )
+    return Table(f"Twins made wrong on purpose: {title.lower()}", names, rows, note, 4, wide=True)
 
 
-def _control_row(comparison: Comparison, best: str, control: str) -> list[str]:
-    values = comparison.controls[control].get(_LEAD_METRIC)
+def _control_row(comparison: Comparison, best: str, control: str, name: str) -> list[str]:
+    values = comparison.controls[control].get(name)
     if values is None or not np.isfinite(values).any():
         return [readable(control), NO_NUMBER, NO_NUMBER, "no result"]
-    found = comparison.difference(control, best, _LEAD_METRIC)
+    found = comparison.difference(control, best, name)
     if found is None:
-        gap = interval(values - comparison.policies[best][_LEAD_METRIC])
-        found = Difference(control, best, _LEAD_METRIC, gap.mean, gap.low, gap.high)
+        gap = interval(values - comparison.policies[best][name])
+        found = Difference(control, best, name, gap.mean, gap.low, gap.high)
     words = {
         -1: "loses: true twins matter here",
         1: "gains: the twins did harm here",
         0: "no loss shown: the gain is not the twins'",
     }
     shows = words[found.side] if np.isfinite([found.low, found.high]).all() else "one seed: no verdict"
-    return [readable(control), shown(_LEAD_METRIC, interval(values).mean), difference_text(found), shows]
+    return [readable(control), shown(name, interval(values).mean), difference_text(found), shows]

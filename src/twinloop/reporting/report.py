@@ -2,18 +2,25 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from twinloop.reporting import sections
-from twinloop.reporting.page import Tile, writable
+from twinloop.reporting.chapters.changes import order_section, orders, revision_section
+from twinloop.reporting.chapters.experience import ela_section, judged, qoe_section
+from twinloop.reporting.page import Folder, Section, Tile, writable
 from twinloop.reporting.run import Run, open_run
 from twinloop.reporting.upkeep import upkeep_section
 from twinloop.reporting.wording import METRICS, clock, count, duration, plain, share, shown, si
 
 _PRIMARY = ("satisfaction", "mean_rate_bps", "rebuffer_ratio", "fidelity")
+_FELT_PRIMARY = ("ela_share", "qoe_median", "satisfaction", "rebuffer_ratio")
 _SECONDARY = (
+    "qoe_median",
+    "qoe_belief_error",
+    "ela_ratio",
+    "ela_users_reached",
     "satisfaction_worst_decile",
     "mean_quality",
     "wasted_ratio",
@@ -46,7 +53,7 @@ def write_report(run_dir: Path | str) -> Path:
     """
     run = open_run(Path(run_dir))
     folder = writable(run.directory)
-    chapters = [chapter(run, folder) for chapter in _CHAPTERS]
+    chapters = [chapter(run, folder) for chapter in _chapters(run)]
     return folder.write(
         "report.html",
         "report.html.j2",
@@ -62,8 +69,24 @@ def write_report(run_dir: Path | str) -> Path:
         command=_command(run.command),
         scenario_text=run.scenario_text,
         summary_text=json.dumps(run.summary, indent=2) if run.summary else "",
-        metrics=[METRICS[name] for name in (*_PRIMARY, *_SECONDARY)],
+        metrics=[METRICS[name] for name in dict.fromkeys((*_PRIMARY, *_SECONDARY))],
     )
+
+
+def _chapters(run: Run) -> list[Callable[[Run, Folder], Section]]:
+    """Chapters of this run; those of experience after users, where the run followed it for long enough."""
+    felt = [*([qoe_section] if run.has("experience") else []), *([ela_section] if judged(run) else [])]
+    ordered = [order_section] if orders(run) else []
+    examined = [revision_section] if run.summary.get("revisions") else []
+    return [*_CHAPTERS[:2], *felt, _CHAPTERS[2], *ordered, _CHAPTERS[3], *examined, *_CHAPTERS[4:]]
+
+
+def _figures(run: Run) -> dict[str, Any]:
+    """The summary with its figures of experience and agreements beside the others, by the names of metrics."""
+    nested: dict[str, Mapping[str, Any]] = {kind: run.summary.get(kind) or {} for kind in ("qoe", "ela")}
+    return dict(run.summary) | {
+        f"{kind}_{name}": value for kind, part in nested.items() for name, value in part.items()
+    }
 
 
 def story(run: Run) -> str:
@@ -82,6 +105,7 @@ def story(run: Run) -> str:
         told.append(
             f"With the future known, at most {shown('satisfaction', summary['satisfaction_bound'])} was possible."
         )
+    told += _felt(_figures(run))
     decided = summary.get("decisions")
     if isinstance(decided, Mapping):
         told.append(_decided(decided))
@@ -93,6 +117,17 @@ def story(run: Run) -> str:
     if "load_factor" in summary:
         told.append(_loaded(float(summary["load_factor"])))
     return " ".join(told)
+
+
+def _felt(figures: Mapping[str, Any]) -> list[str]:
+    if "qoe_median" not in figures:
+        return []
+    text = f"Half of all minutes felt like {shown('qoe_median', figures['qoe_median'])} of 5 or better"
+    if "ela_share" in figures:
+        text += (
+            f", and in {shown('ela_share', figures['ela_share'])} of stretches of 3 minutes people got what was agreed"
+        )
+    return [f"{text}."]
 
 
 def _decided(decided: Mapping[str, Any]) -> str:
@@ -136,11 +171,12 @@ def _notices(run: Run) -> list[str]:
 
 
 def _tiles(run: Run) -> list[Tile]:
-    summary = run.summary
+    summary, figures = run.summary, _figures(run)
+    primary = _FELT_PRIMARY if "ela_share" in figures else _PRIMARY
     tiles = [
-        Tile(METRICS[name].title, shown(name, summary[name]), METRICS[name].meaning, name in _PRIMARY)
-        for name in (*_PRIMARY, *_SECONDARY)
-        if name in summary
+        Tile(METRICS[name].title, shown(name, figures[name]), METRICS[name].meaning, name in primary)
+        for name in dict.fromkeys((*primary, *_PRIMARY, *_SECONDARY))
+        if name in figures
     ]
     decided = summary.get("decisions")
     if isinstance(decided, Mapping):

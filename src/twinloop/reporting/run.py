@@ -18,6 +18,7 @@ from twinloop.units import seconds_from_text
 Values: TypeAlias = NDArray[Any]
 TABLES = (
     "users",
+    "experience",
     "cells",
     "servers",
     "slices",
@@ -26,6 +27,7 @@ TABLES = (
     "collection",
     "requests",
     "decisions",
+    "revisions",
     "looks",
     "value",
     "retention",
@@ -122,12 +124,18 @@ class Run:
         return [Site(name, path) for name, path in zip(names, paths, strict=True) if path]
 
     def events(self) -> list[SliceEvent]:
-        """Changes of slices that the scenario orders within the time that ran."""
+        """Changes of slices that the scenario orders within the time that ran; of refused ones, that they were."""
         found = [(_seconds(event.get("at")), event) for event in _listed(self.scenario, "events")]
+        answers = {int(order["number"]): str(order["answer"]) for order in self.summary.get("orders") or []}
+        words = {"refused": "refused:"}
         return [
-            SliceEvent(at_s, str(event.get("change", "change")), str(event.get("slice", "")).replace("_", " "))
-            for at_s, event in found
-            if at_s is not None and at_s < self.slots * self.slot_s
+            SliceEvent(
+                at_s,
+                words.get(answers.get(number, ""), str(event.get("change", "change"))),
+                str(event.get("slice", "")).replace("_", " "),
+            )
+            for number, (at_s, event) in enumerate(found)
+            if at_s is not None and at_s < self.slots * self.slot_s and answers.get(number) != "left out"
         ]
 
     def _source(self, table: str) -> Path:

@@ -55,6 +55,14 @@ METRICS: dict[str, Metric] = {
         Metric("energy_j", "Energy", "J", -1, "what cells, servers and reports took"),
         Metric("refused", "Decisions refused", "count", 0, "proposals that no check in the twin could approve"),
         Metric("rolled_back", "Rolled back", "count", 0, "decisions undone because they did not take effect"),
+        Metric("qoe_median", "Experience, median", "number", 1, "true experience E* of a user's minute, 1 to 5"),
+        Metric("qoe_mean", "Experience, mean", "number", 1, "true experience E* of a user's minute, 1 to 5"),
+        Metric("qoe_belief_error", "Error of belief", "number", -1, "mean distance of believed from true experience"),
+        Metric("ela_share", "Agreements kept", "share", 1, "stretches of 3 minutes in which users got what was agreed"),
+        Metric("ela_ratio", "Agreement ratio", "share", 1, "experience over what was agreed, at most 1"),
+        Metric("ela_users_reached", "Users with their agreement", "share", 1, "users whose mean experience reached it"),
+        Metric("ela_time_below", "Time below agreement", "share", -1, "of all users' stretches of 3 minutes"),
+        Metric("ela_alarms", "Alarms", "number", -1, "times that a user fell below the agreement"),
         Metric("jain_index", "Fairness", "number", 1, "Jain's index of the users' satisfaction, 1 = all alike"),
     )
 }

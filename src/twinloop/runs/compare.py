@@ -7,12 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from twinloop.decision import ALLOCATIONS, RESERVATIONS
+from twinloop.decision import ALLOCATIONS, LEARNED, RESERVATIONS
 from twinloop.errors import ScenarioError
 from twinloop.loop import Loop
 from twinloop.network import SimulatedNetwork
@@ -21,9 +22,11 @@ from twinloop.runs.execute import Progress
 from twinloop.runs.lanes import LaneBlock, Lanes
 from twinloop.runs.resources import check
 from twinloop.runs.results import directory as files
+from twinloop.runs.results.agreements import PERCENTILES, agreement_ratios, ela_figures, flat_figures, qoe_figures
+from twinloop.runs.results.experience import Minutes, begin_minutes
 from twinloop.runs.results.recording import Block, Totals
 from twinloop.runs.results.summary import summarise
-from twinloop.scenario import Policy, Scenario, apply_events, build_loop
+from twinloop.scenario import Policy, Scenario, build_loop, check_events
 
 METRICS = (
     "satisfaction",
@@ -43,29 +46,34 @@ METRICS = (
 )
 CONTROLS = ("shuffled", "frozen")
 AGENTS = "agents"
-"""The policy that decides everything by people's experience."""
+BY_EXPERIENCE: Mapping[str, str] = MappingProxyType(
+    {"reservation": "agents", "allocation": "experience", "objective": "experience", "windows": "adaptive"}
+)
+"""What the policy `agents` stands for: everything is decided by people's experience."""
 
 
 def parse_policy(text: str, base: Policy) -> Policy:
-    """Policy named `reservation+allocation`, such as convex+utility, or `agents`: both by experience, and judged by it.
+    """Policy named `reservation+allocation`, such as convex+utility, or `agents` (`BY_EXPERIENCE`).
+
+    Trained agents (`groups`, `pdrl`) are judged by experience as well.
 
     Raises ScenarioError naming near misses.
     """
     if text.strip() == AGENTS:
-        by_experience = {"reservation": "agents", "allocation": "experience", "objective": "experience"}
-        return base.model_copy(update=by_experience)
+        return base.model_copy(update=dict(BY_EXPERIENCE))
     parts = text.strip().split("+")
     if len(parts) != 2:
         raise ScenarioError(
             f"policy {text!r} is neither {AGENTS} nor of the form reservation+allocation, such as convex+utility"
         )
-    reservations = (*RESERVATIONS, AGENTS)
-    for name, known, kind in ((parts[0], reservations, "reservation"), (parts[1], ALLOCATIONS, "allocation")):
+    reservations, allocations = (*RESERVATIONS, AGENTS), (*ALLOCATIONS, *LEARNED)
+    for name, known, kind in ((parts[0], reservations, "reservation"), (parts[1], allocations, "allocation")):
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ScenarioError(f"no {kind} policy {name!r}; {hint}there are {', '.join(known)}")
-    return base.model_copy(update={"reservation": parts[0], "allocation": parts[1]})
+    objective = "experience" if parts[1] in LEARNED else base.objective
+    return base.model_copy(update={"reservation": parts[0], "allocation": parts[1], "objective": objective})
 
 
 def compare(
@@ -96,7 +104,7 @@ def compare(
     check(scenario.model_copy(update={"users": scenario.users * seeds}), 60)
     plans = _plans(scenario, chosen, controls=controls)
     numbers = [scenario.seed + offset for offset in range(seeds)]
-    apply_events(scenario, build_loop(scenario, data)[0], 0, slots)
+    check_events(scenario, build_loop(scenario, data)[0], slots)
     if controls and slots <= scenario.twin.control_from:
         raise ScenarioError(
             f"{slots} s end before controls spoil the twins, at {scenario.twin.control_from:g} s; live longer or give "
@@ -153,20 +161,33 @@ def _live(
     if plan.policy not in programs:
         programs[plan.policy] = lanes.compile()
     totals = [Totals() for _ in seeds]
+    minutes = [begin_minutes(loop, agreed) for loop, agreed in zip(lanes.loops, lanes.agreed, strict=True)]
     for blocks in lanes.live(programs[plan.policy]):
-        for lived, total, loop in zip(blocks, totals, lanes.loops, strict=True):
+        for lived, total, felt, loop in zip(blocks, totals, minutes, lanes.loops, strict=True):
             if lived.verdict is not None:
                 total.count("window_proposed")
                 total.count("window_approved", float(lived.verdict["winner"] >= 0))
-            total.add(_block(loop, plan, lived))
+            block = _block(loop, plan, lived)
+            total.add(block)
+            if felt is not None:
+                felt.add(block)
         progress(blocks[0].first_slot + lanes.block_slots, slots)
     policy = f"{plan.policy.reservation}+{plan.policy.allocation}"
     return [
         summarise(
             total, scenario=plan.name, seed=seed, policy=policy, users=plan.user_count, slot_s=lanes.loops[0].slot_s
         )
-        for seed, total in zip(seeds, totals, strict=True)
+        | ({} if felt is None else _felt(felt, plan))
+        | {"orders": orders.told()}
+        for seed, total, felt, orders in zip(seeds, totals, minutes, lanes.orders, strict=True)
     ]
+
+
+def _felt(minutes: Minutes, plan: Scenario) -> dict[str, Any]:
+    """Figures of experience, and the ratios to what was agreed that they are made of."""
+    lived = minutes.lived()
+    figures = {"qoe": qoe_figures(lived), "ela": ela_figures(lived, [entry.name for entry in plan.slices])}
+    return figures | {"ratios": agreement_ratios(lived)}
 
 
 def _block(loop: Loop[SimulatedNetwork], plan: Scenario, lived: LaneBlock) -> Block:
@@ -191,16 +212,22 @@ def _comparison(
     policies: list[str],
 ) -> dict[str, Any]:
     first = policies[0]
+    felt = {name: [flat_figures(summary) for summary in summaries] for name, summaries in lived.items()}
+    of_all = [metric for metric in felt[first][0] if all(metric in one for rows in felt.values() for one in rows)]
     results: dict[str, dict[str, list[float]]] = {}
     for name, summaries in lived.items():
         results[name] = {metric: [summary[metric] for summary in summaries] for metric in METRICS}
+        results[name] |= {metric: [one[metric] for one in felt[name]] for metric in of_all}
         for count in ("refused", "rolled_back"):
             results[name][count] = [float(summary["decisions"][count]) for summary in summaries]
+        if scenario.events:
+            refused = [[order["answer"] for order in one["orders"]].count("refused") for one in summaries]
+            results[name]["orders_refused"] = [float(number) for number in refused]
     differences = []
     for other in results:
         if other == first:
             continue
-        for metric in METRICS:
+        for metric in (*METRICS, *of_all):
             mean, low, high = paired_interval(results[first][metric], results[other][metric])
             differences.append({"a": first, "b": other, "metric": metric, "mean": mean, "low": low, "high": high})
     return {
@@ -212,4 +239,16 @@ def _comparison(
         "load_factor": results[first]["load_factor"],
         "controls": {name: figures for name, figures in results.items() if name not in policies},
         "differences": differences,
+        **_ratios(lived),
     }
+
+
+def _ratios(lived: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Percentiles 0 to 100 of experience over agreement by policy and control, all seeds together; without any, none.
+
+    The ratio is of a user's mean over 3 minutes.
+    """
+    pooled = {name: [one["ratios"] for one in rows if "ratios" in one] for name, rows in lived.items()}
+    known = {name: np.concatenate(parts) for name, parts in pooled.items() if parts}
+    told = {name: np.percentile(all_of, PERCENTILES).tolist() for name, all_of in known.items() if all_of.size}
+    return {"ela_ratio_percentiles": told} if told else {}

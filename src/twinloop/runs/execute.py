@@ -22,6 +22,7 @@ from twinloop.datasets import LeftOutWarning
 from twinloop.errors import OutputError
 from twinloop.loop import Loop, LoopState
 from twinloop.network import SimulatedNetwork
+from twinloop.qoe import Watch
 from twinloop.runs.blocks import (
     Compiled,
     World,
@@ -30,16 +31,20 @@ from twinloop.runs.blocks import (
     emulation_multiply_adds,
     run_key,
     use_persistent_cache,
-    window_due,
 )
+from twinloop.runs.orders import Orders
+from twinloop.runs.pacing import Pacing
 from twinloop.runs.resources import check
 from twinloop.runs.results import directory as files
+from twinloop.runs.results.agreements import ela_figures, qoe_figures
+from twinloop.runs.results.experience import begin_minutes, structures
 from twinloop.runs.results.recording import Block, Pace, Totals, tables, window_row
 from twinloop.runs.results.retention import retention_table
 from twinloop.runs.results.summary import summarise
+from twinloop.runs.revising import Revising
 from twinloop.runs.upkeep import ViewingUpkeep, ended_views
 from twinloop.runs.worth import ByWindow, Worth, begin_unaided, value_summary, value_table
-from twinloop.scenario import Scenario, apply_events, build_loop, dump, event_slots, hazard_class_names
+from twinloop.scenario import Scenario, apply_events, build_loop, check_events, dump, event_slots, hazard_class_names
 from twinloop.twins import Twins
 
 Progress = Callable[[int, int], None]
@@ -131,7 +136,8 @@ class _Live:
         self.total_slots = slots
         self.left_out = left_out
         self.window_slots = round(scenario.window / loop.slot_s)
-        self.block_slots = block_length(slots, self.window_slots)
+        self.pacing = Pacing([scenario], event_slots(scenario))
+        self.block_slots = block_length(slots, self.pacing.step_slots)
         self.next_slot = 0
         self.totals = Totals()
         self.windows = ByWindow()
@@ -142,6 +148,11 @@ class _Live:
         after = jax.random.fold_in(self.key, _UPKEEP_SALT)
         self.upkeep = ViewingUpkeep(part, state.twin.swipes, after, loop.slot_s) if part.enabled else None
         self.looks: list[pa.Table] = []
+        felt = state.twin.experience
+        self.minutes = None if felt is None else begin_minutes(loop, np.asarray(felt.agreed))
+        self.orders = Orders(scenario)
+        felt = state.twin.experience
+        self.revising = None if felt is None else Revising(self.key, felt)
         self.keeps = True
         self.kept: list[dict[str, np.ndarray]] = []
 
@@ -150,11 +161,11 @@ class _Live:
         """The loop of the scenario in its first slot. Durations are rounded up to whole tens of slots."""
         use_persistent_cache()
         slots = max(10, -(-round(scenario.duration) // 10) * 10)
-        check(scenario, block_length(slots, round(scenario.window)))
+        check(scenario, block_length(slots, Pacing([scenario], ()).step_slots))
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", LeftOutWarning)
             loop, state = build_loop(scenario, data)
-        apply_events(scenario, loop, 0, slots)
+        check_events(scenario, loop, slots)
         left_out = tuple(str(entry.message) for entry in told if issubclass(entry.category, LeftOutWarning))
         return _Live(scenario, data, loop, state, slots, left_out)
 
@@ -167,7 +178,8 @@ class _Live:
         try:
             with (target / files.CHECKPOINT).open("rb") as file:
                 saved = json.loads(file.readline())
-                self.world = eqx.tree_deserialise_leaves(file, self.world)
+                kept = (self.world, self._watch(), self.pacing.first_memory(*self._looked_at()))
+                self.world, watch, self.pacing.memory = eqx.tree_deserialise_leaves(file, kept)
         except (OSError, RuntimeError, ValueError, EOFError) as error:
             raise OutputError(
                 f"the checkpoint in {target} cannot be read ({error}); start anew in another --out"
@@ -176,15 +188,21 @@ class _Live:
         self.totals = Totals(saved["sums"], saved["user_satisfaction"], saved["user_slots"])
         self.windows = ByWindow(saved["windows"])
         self.pace = Pace(**saved["pace"])
-        self.loop = apply_events(self.scenario, self.loop, before_slot=self.next_slot)
+        self.orders.remember(saved["orders"])
+        self.loop = apply_events(self.scenario, self.loop, before_slot=self.next_slot, left_out=self.orders.left_out)
         files.drop_parts_from(target, self.next_slot // self.block_slots)
         if self.upkeep is not None:
             self.looks = [self.upkeep.observe(part) for part in files.read_parts(target, "views")]
             self.upkeep.served(self.world.state.twin.swipes)
+        if self.minutes is not None:
+            self.minutes.restore(saved["minute"], files.read_parts(target, "experience"))
+        if self.revising is not None:
+            self.revising.resume(watch, files.read_parts(target, "revisions"))
 
     def go_on(self, target: Path | None, progress: Progress | None) -> RunResult:
         """Lives the remaining blocks, or as many as Ctrl-C leaves."""
         compiled = compile_loop(self.loop, self.world, self.key, self.block_slots)
+        self.orders.prepare(self.key, self.loop, self.world.state, self.total_slots)
         if self.upkeep is not None:
             self.upkeep.prepare()
         begun, saved = time.perf_counter(), time.perf_counter()
@@ -204,19 +222,29 @@ class _Live:
 
     def _one_block(self, compiled: Compiled, target: Path | None) -> None:
         begun, first = time.perf_counter(), jnp.int32(self.next_slot)
-        self.loop = apply_events(self.scenario, self.loop, self.next_slot, self.block_slots)
+        self.orders.judge(self.key, self.loop, self.world.state, self.next_slot, self.block_slots)
+        self.loop = apply_events(
+            self.scenario, self.loop, self.next_slot, self.block_slots, left_out=self.orders.left_out
+        )
         verdict: dict[str, np.ndarray] | None = None
-        if window_due(self.next_slot, self.window_slots, event_slots(self.scenario)):
+        if self.pacing.due(self.next_slot)[0][0]:
             state, values = compiled.decide(self.key, self.loop, self.world.state, first)
             self.world = World(state, self.world.unaided)
+            self._revise(target)
             verdict = {name: np.asarray(value) for name, value in values.items()}
             self.totals.count("window_proposed")
             self.totals.count("window_approved", float(verdict["winner"] >= 0))
         self.world, (truth, trace) = compiled.block(self.key, self.loop, self.world, first)
+        self.pacing.observe(*self._looked_at(trace["slice_demand_hz"]))
         block = self._block(jax.device_get(truth), jax.device_get(trace))
         if self.upkeep is not None:
             self._keep_up(self.upkeep, block, target)
         self.totals.add(block)
+        if self.revising is not None:
+            self.revising.observe(self.next_slot + self.block_slots, self.world.state.twin)
+        minutes = self.minutes and self.minutes.add(block, structures(self.world.state))
+        if minutes is not None and target is not None:
+            files.write_part(target, "experience", self.next_slot // self.block_slots, minutes)
         lasted_s = time.perf_counter() - begun
         self.pace.add(lasted_s, self.block_slots, self.loop.slot_s)
         self.windows.add(
@@ -257,6 +285,23 @@ class _Live:
             files.write_part(target, "views", self.next_slot // self.block_slots, views)
             files.write_part(target, "looks", self.next_slot // self.block_slots, looks)
 
+    def _revise(self, target: Path | None) -> None:
+        felt = self.world.state.twin.experience
+        if self.revising is None or felt is None:
+            return
+        found = self.revising.examine(self.next_slot, felt)
+        if found is not None and target is not None:
+            files.write_part(target, "revisions", self.next_slot // self.block_slots, found)
+
+    def _looked_at(self, demand_hz: jax.Array | None = None) -> Any:
+        """Twins and demand of slices, as one world of several."""
+        shape = self.world.state.reservation.bandwidth_hz.shape
+        demand = jnp.zeros((self.block_slots, *shape)) if demand_hz is None else demand_hz
+        return jax.tree.map(lambda of: of[None], (self.world.state.twin, demand))
+
+    def _watch(self) -> Watch | None:
+        return None if self.revising is None else self.revising.watch
+
     def _save(self, target: Path, block: Block, verdict: dict[str, np.ndarray] | None) -> None:
         number = self.next_slot // self.block_slots
         for table, rows in tables(block).items():
@@ -267,7 +312,7 @@ class _Live:
             files.write_part(target, table, number, rows)
 
     def _checkpoint(self, target: Path) -> None:
-        sums = {
+        sums: dict[str, Any] = {
             "next_slot": self.next_slot,
             "wall_s": self.wall_s,
             "sums": self.totals.sums,
@@ -275,11 +320,14 @@ class _Live:
             "user_slots": self.totals.user_slots,
             "windows": self.windows.sums,
             "pace": vars(self.pace),
+            "orders": self.orders.told(),
         }
+        if self.minutes is not None:
+            sums["minute"] = self.minutes.under_way
         scratch = target / (files.CHECKPOINT + ".new")
         with scratch.open("wb") as file:
             file.write(json.dumps(sums).encode() + b"\n")
-            eqx.tree_serialise_leaves(file, self.world)
+            eqx.tree_serialise_leaves(file, (self.world, self._watch(), self.pacing.memory))
         scratch.replace(target / files.CHECKPOINT)
         files.write_json(target / files.PROGRESS, {"next_slot": self.next_slot, "slots": self.total_slots})
 
@@ -301,7 +349,15 @@ class _Live:
             "compile_s": compile_s,
             "user_slots_per_s": self.totals.sums.get("user_slots", 0.0) / max(self.wall_s, 1e-9),
             "pace": vars(self.pace),
+            "orders": self.orders.told(),
         }
+        if self.minutes is not None:
+            lived = self.minutes.lived()
+            names = [entry.name for entry in self.scenario.slices]
+            figures = {"qoe": qoe_figures(lived), "ela": ela_figures(lived, names)}
+            summary |= {name: part for name, part in figures.items() if part}
+        if self.revising is not None:
+            summary["revisions"] = self.revising.told()
         if self.upkeep is not None and self.looks:
             looks = pa.concat_tables(self.looks)
             summary["upkeep"] = self.upkeep.told(self.scenario.drifts, looks, self.next_slot)

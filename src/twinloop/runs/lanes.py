@@ -9,32 +9,41 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool
 
+from twinloop.decision import AdaptiveWindow, DynamicsScale
 from twinloop.loop import Loop, LoopState
 from twinloop.network import SimulatedNetwork
-from twinloop.runs.blocks import Compiled, World, block_length, compile_loop, run_key, use_persistent_cache, window_due
-from twinloop.scenario import Scenario, apply_events, build_loop, event_slots
+from twinloop.runs.blocks import Compiled, World, block_length, compile_loop, run_key, use_persistent_cache
+from twinloop.runs.orders import Orders
+from twinloop.runs.pacing import Pacing
+from twinloop.scenario import Scenario, apply_events, build_loop, due_events, event_slots
 
 Values = np.ndarray
+Rules = Sequence[tuple[AdaptiveWindow, DynamicsScale]]
 Prepare = Callable[[Scenario, Loop[SimulatedNetwork], LoopState], tuple[Loop[SimulatedNetwork], LoopState]]
 
 
 @dataclass(frozen=True)
 class LaneBlock:
-    """One block of one world: truth and trace, every array led by the slot, and the window's verdict before it."""
+    """One block of one world: truth and trace, every array led by the slot, and the window's verdict before it where
+    slices were decided; `pace` is the `score` and `stage` of adaptive windows, where they were asked.
+    """
 
     lane: int
     first_slot: int
     truth: Mapping[str, Values]
     trace: Mapping[str, Values]
     verdict: Mapping[str, Values] | None
+    pace: Mapping[str, Values]
 
 
 class Lanes:
     """Worlds stacked along a leading axis; all scenarios must build loops of one structure and like shapes.
 
-    `prepare` may change a world before its first slot. `agreed` is, by world, the experience that each user was
-    promised, 0 where nobody's is followed. Raises ScenarioError or DataError as building one does.
+    `prepare` may change a world before its first slot, `rules` those of adaptive windows. `agreed` is, by world, the
+    experience that each user was promised, 0 where nobody's is followed; `orders`, by world, what its twins answered to
+    what was ordered. Raises ScenarioError or DataError as building one does.
     """
 
     def __init__(
@@ -43,6 +52,7 @@ class Lanes:
         slots: int,
         data: Path | None = None,
         prepare: Prepare | None = None,
+        rules: Rules | None = None,
     ) -> None:
         use_persistent_cache()
         self.scenarios = tuple(scenarios)
@@ -51,11 +61,13 @@ class Lanes:
             worlds = [prepare(scenario, *world) for scenario, world in zip(self.scenarios, worlds, strict=True)]
         self.loops = [loop for loop, _ in worlds]
         self.slots = slots
-        self.window_slots = round(self.scenarios[0].window)
-        self.block_slots = block_length(slots, self.window_slots)
+        self._changes = event_slots(self.scenarios[0])
+        self._rules = rules
+        self.block_slots = block_length(slots, self._pacing().step_slots)
         self._loop: Loop[SimulatedNetwork] = stacked(self.loops)
         self.agreed = [_agreed(state) for _, state in worlds]
         self._state: LoopState = stacked([state for _, state in worlds])
+        self.orders = [Orders(scenario) for scenario in self.scenarios]
         self._key = jnp.stack([run_key(scenario.seed) for scenario in self.scenarios])
 
     def compile(self) -> Compiled:
@@ -64,23 +76,62 @@ class Lanes:
 
     def live(self, compiled: Compiled) -> Iterator[list[LaneBlock]]:
         """All blocks in turn, one entry a lane."""
-        loop, state = self._loop, self._state
-        changes = event_slots(self.scenarios[0])
+        loop, state, pacing = self._loop, self._state, self._pacing()
+        self.orders = [Orders(scenario) for scenario in self.scenarios]
         for first in range(0, self.slots, self.block_slots):
             if any(scenario.events or scenario.drifts for scenario in self.scenarios):
-                pairs = zip(self.scenarios, self.loops, strict=True)
-                loop = stacked([apply_events(scenario, one, 0, first + self.block_slots) for scenario, one in pairs])
-            verdict: Mapping[str, Values] | None = None
-            if window_due(first, self.window_slots, changes):
-                state, told = compiled.decide(self._key, loop, state, jnp.int32(first))
+                loop = self._with_events(loop, state, first)
+            due, pace = pacing.due(first)
+            verdict: Mapping[str, Values] = {}
+            if due.any():
+                decided, told = compiled.decide(self._key, loop, state, jnp.int32(first))
+                state = _where(due, decided, state)
                 verdict = jax.device_get(told)
             world, lived = compiled.block(self._key, loop, World(state, None), jnp.int32(first))
             state = world.state
+            pacing.observe(state.twin, lived[1]["slice_demand_hz"])
             truth, trace = jax.device_get(lived)
             yield [
-                LaneBlock(lane, first, _row(truth, lane), _row(trace, lane), verdict and _row(verdict, lane))
+                LaneBlock(
+                    lane,
+                    first,
+                    _row(truth, lane),
+                    _row(trace, lane),
+                    _row(verdict, lane) if due[lane] else None,
+                    _row(pace, lane),
+                )
                 for lane in range(len(self.scenarios))
             ]
+
+    def _with_events(self, loop: Loop[SimulatedNetwork], state: LoopState, first: int) -> Loop[SimulatedNetwork]:
+        """The lanes with all that happened until the end of a block; each world's twins judge its own orders."""
+        lanes: list[Loop[SimulatedNetwork]] = []
+        for lane, (scenario, orders) in enumerate(zip(self.scenarios, self.orders, strict=True)):
+            if scenario.policy.admission and due_events(scenario, first, self.block_slots):
+                orders.judge(self._key[lane], _lane(loop, lane), _lane(state, lane), first, self.block_slots)
+            begun, until = self.loops[lane], first + self.block_slots
+            lanes.append(apply_events(scenario, begun, 0, until, left_out=orders.left_out))
+        return stacked(lanes)
+
+    def _pacing(self) -> Pacing:
+        return Pacing(self.scenarios, self._changes, self._rules)
+
+
+def _where(chosen: np.ndarray, taken: LoopState, otherwise: LoopState) -> LoopState:
+    """`taken` in the worlds that are `chosen`."""
+    return taken if chosen.all() else _select(jnp.asarray(chosen), taken, otherwise)
+
+
+@eqx.filter_jit
+def _select(chosen: Bool[Array, " worlds"], taken: Any, otherwise: Any) -> Any:
+    def one(new: Array, old: Array) -> Array:
+        return jnp.where(chosen.reshape(-1, *[1] * (new.ndim - 1)), new, old) if eqx.is_array(new) else new
+
+    return jax.tree.map(one, taken, otherwise)
+
+
+def _lane(tree: Any, lane: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[lane] if eqx.is_array(leaf) else leaf, tree)
 
 
 def _agreed(state: LoopState) -> Values:

@@ -1,25 +1,42 @@
 """From a YAML file to a validated scenario to a loop that is ready to run."""
 
 from twinloop.scenario.assembly import build_loop
-from twinloop.scenario.events import apply_events, event_slots, with_slices
+from twinloop.scenario.events import (
+    apply_events,
+    changed,
+    check_events,
+    due_events,
+    event_slots,
+    order_of,
+    with_slices,
+)
+from twinloop.scenario.experience import agreements, build_raters, past_ratings
 from twinloop.scenario.load import copy, dump, fields_of, load, parse, schema, shipped, source_text
-from twinloop.scenario.models import Drift, Policy, Scenario, Upkeep
+from twinloop.scenario.models import Drift, Mismatch, Policy, Scenario, Upkeep
 from twinloop.scenario.people import hazard_class_names
 
 __all__ = [
     "Drift",
+    "Mismatch",
     "Policy",
     "Scenario",
     "Upkeep",
+    "agreements",
     "apply_events",
     "build_loop",
+    "build_raters",
+    "changed",
+    "check_events",
     "copy",
+    "due_events",
     "dump",
     "event_slots",
     "fields_of",
     "hazard_class_names",
     "load",
+    "order_of",
     "parse",
+    "past_ratings",
     "schema",
     "shipped",
     "source_text",

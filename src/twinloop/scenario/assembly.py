@@ -18,6 +18,7 @@ from twinloop.collection import control
 from twinloop.datasets import shipped_figures
 from twinloop.decision import (
     ALLOCATIONS,
+    LEARNED,
     RESERVATIONS,
     AbstractAllocation,
     AbstractReservation,
@@ -28,6 +29,7 @@ from twinloop.decision import (
     Supply,
     Utility,
     assemble_action,
+    learned_allocation,
     rules_of,
     store_of,
 )
@@ -92,7 +94,7 @@ def build_loop(scenario: Scenario, data: Path | None = None) -> tuple[Loop[Simul
             believed, jnp.float32(scenario.policy.demand_margin), math.ceil(scenario.viewing.buffer_cap_s) + 1
         ),
         reservations=(_reservation(scenario, believed),),
-        allocations=(_allocation(scenario.policy),),
+        allocations=(_allocation(scenario.policy, params),),
         slot_judge=_judge(scenario, model, scenario.twin.judge.slot_horizon),
         window_judge=_judge(scenario, model, scenario.twin.judge.window_horizon),
         slices=slices,
@@ -196,9 +198,13 @@ def _foresight(scenario: Scenario, believed: Params) -> Foresight | None:
     return Foresight(model, scenario.policy.prospects, scenario.policy.prospect_minutes)
 
 
-def _allocation(policy: Policy) -> AbstractAllocation:
+def _allocation(policy: Policy, params: Params) -> AbstractAllocation:
     if policy.allocation == "utility":
         return Utility(policy.utility, policy.alpha, floor=policy.floor)
+    if policy.allocation in LEARNED:
+        cells, slices = params.topology.cell_server.shape[0], params.slices.active.shape[0]
+        flows = params.user_slice.shape[0] + params.group_slice.shape[0] * cells
+        return learned_allocation(policy.allocation, cells, slices, flows)
     return ALLOCATIONS[policy.allocation]()
 
 

@@ -350,16 +350,21 @@ class Policy(Part):
     `utility`, `alpha` and `floor` are those of the utility allocation: what of a user's rate counts, the exponent of
     alpha-fairness, and the share of its need that every user is given first. `objective` is what the internal loop
     judges proposals by. The reservation by agents keeps agreements with `confidence` over `prospects` samples of the
-    next `prospect_minutes`, reports granted at one of `reports_per_s`.
+    next `prospect_minutes`, reports granted at one of `reports_per_s`. Slices are decided anew once a `window` of the
+    scenario (`fixed`), or when what people do and where they are has changed enough since they last were (`adaptive`,
+    3 to 15 minutes). With `admission`, events that create a slice or add to one are orders, which the twins judge and
+    may refuse (docs/admission.md); where nobody's experience is followed, a slice's agreement is the mean satisfaction
+    `agreed_satisfaction` of its users.
     """
 
     reservation: Literal["equal", "greedy", "convex", "gain", "game", "agents"] = "convex"
-    allocation: Literal["round_robin", "proportional_fair", "utility", "experience"] = "utility"
+    allocation: Literal["round_robin", "proportional_fair", "utility", "experience", "groups", "pdrl"] = "utility"
     utility: Literal["satisfaction", "log_quality", "alpha_fair"] = "satisfaction"
     alpha: Annotated[float, Field(gt=0, le=10)] = 1.0
     floor: Probability = 0.0
     objective: Literal["satisfaction", "experience"] = "satisfaction"
     demand_margin: Annotated[float, Field(ge=0, le=2)] = 0.2
+    windows: Literal["fixed", "adaptive"] = "fixed"
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.7
     prospects: Annotated[int, Field(ge=1, le=256)] = 6
     prospect_minutes: Annotated[int, Field(ge=1, le=15)] = 3
@@ -367,11 +372,15 @@ class Policy(Part):
         1.0,
         0.25,
     )
+    admission: bool = True
+    agreed_satisfaction: Probability = 0.8
 
     @property
     def experiential(self) -> bool:
         """True where anything is decided by how people feel."""
-        return "experience" in (self.allocation, self.objective) or self.reservation == "agents"
+        felt = {"experience", "groups", "pdrl", "agents"}
+        asked = {self.allocation, self.objective, self.reservation}
+        return self.windows == "adaptive" or not felt.isdisjoint(asked)
 
 
 class Enforcement(Part):
@@ -399,18 +408,19 @@ class Event(Part):
 class Drift(Part):
     """A change of people's behaviour at a set time, of which nobody tells the twins.
 
-    `impatience` multiplies everybody's hazard of leaving by `factor`; `exchange` makes the most patiently watched class
-    of videos as hazardous as the least, the second as the last but one, and so on.
+    `impatience` multiplies everybody's hazard of leaving by `factor`, `speed` the bounds of everybody's speed;
+    `exchange` makes the most patiently watched class of videos as hazardous as the least, the second as the last but
+    one, and so on.
     """
 
     at: Seconds
-    change: Literal["impatience", "exchange"]
+    change: Literal["impatience", "exchange", "speed"]
     factor: Annotated[float, Field(gt=0, le=20)] | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> "Drift":
-        if (self.change == "impatience") != (self.factor is not None):
-            raise ValueError("factor is given with change impatience, and only with it")
+        if (self.change == "exchange") != (self.factor is None):
+            raise ValueError("factor is given with change impatience or speed, and only with them")
         return self
 
 

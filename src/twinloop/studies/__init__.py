@@ -1,6 +1,6 @@
 """Case studies, one module each, and in `evaluate` the judgement of parts on data they were not fitted to."""
 
-from twinloop.studies.da_qoe import SCHEMES, study_da_qoe
+from twinloop.studies.da_qoe import SCHEMES, VARIANTS, study_da_qoe
 from twinloop.studies.evaluate import (
     Estimate,
     Judgement,
@@ -21,6 +21,7 @@ from twinloop.studies.evaluate import (
 
 __all__ = [
     "SCHEMES",
+    "VARIANTS",
     "Estimate",
     "Judgement",
     "Row",

@@ -1,5 +1,14 @@
 """Data and simulated worlds handed to `learning`: what models are trained on, and the cards they leave."""
 
+from twinloop.training.agents import (
+    AGENT_STEPS,
+    Extent,
+    TrainedAgents,
+    agent_settings,
+    agents_card,
+    save_agents,
+    train_agents,
+)
 from twinloop.training.experience import (
     CANDIDATES,
     CODECS,
@@ -137,6 +146,7 @@ from twinloop.training.viewers import (
 )
 
 __all__ = [
+    "AGENT_STEPS",
     "CANDIDATES",
     "CODECS",
     "CONTENT_BLIND",
@@ -164,6 +174,7 @@ __all__ = [
     "EmulatorSettings",
     "Examples",
     "Explained",
+    "Extent",
     "Files",
     "Form",
     "GruForecaster",
@@ -186,12 +197,15 @@ __all__ = [
     "SizeChooser",
     "StructuredModel",
     "Sums",
+    "TrainedAgents",
     "TrainedEmulator",
     "TraitsPrior",
     "TwinEmulators",
     "TwinRecord",
     "Views",
     "Windows",
+    "agent_settings",
+    "agents_card",
     "checked_attributes",
     "choose",
     "choose_population",
@@ -229,6 +243,7 @@ __all__ = [
     "record_twins",
     "residual_quantiles",
     "samples_of",
+    "save_agents",
     "save_source",
     "scene_view",
     "scene_world",
@@ -239,6 +254,7 @@ __all__ = [
     "squared_error",
     "structured_models",
     "sums_of",
+    "train_agents",
     "train_and_save",
     "train_and_save_twins",
     "train_and_save_viewers",

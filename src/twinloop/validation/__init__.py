@@ -7,9 +7,13 @@ from twinloop.validation.admission import (
     Emulation,
     Outlook,
     admit,
+    agreed_figures,
     breaches,
+    granted,
     judge_order,
+    most_grantable,
     outlook,
+    promised_figure,
 )
 from twinloop.validation.approval import Approved, first_approved
 from twinloop.validation.judge import Judge, Verdict, validate
@@ -26,9 +30,13 @@ __all__ = [
     "Outlook",
     "Verdict",
     "admit",
+    "agreed_figures",
     "breaches",
     "first_approved",
+    "granted",
     "judge_order",
+    "most_grantable",
     "outlook",
+    "promised_figure",
     "validate",
 ]

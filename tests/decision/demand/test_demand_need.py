@@ -12,7 +12,6 @@ from twinloop.decision.demand import (
     Store,
     Supply,
     cheapest,
-    gain_curve,
     look,
     predict_demand,
     rules_of,
@@ -110,13 +109,6 @@ def test_dear_reports_are_not_asked_for(wanted):
     dear = PREDICT(supply(), people(), futures(), REPORTS, prices(100.0), CAPS, jnp.float32(0.5))
     assert np.all(np.asarray(dear.reports_per_s)[:3] == pytest.approx(0.1))
     assert np.all(np.asarray(dear.bandwidth_hz)[:3] >= 0.98 * np.asarray(wanted.bandwidth_hz)[:3])
-
-
-def test_gain_rises_with_the_share_of_the_demand(wanted):
-    fresh = jax.tree.map(lambda leaf: leaf[0], futures())
-    curve = np.asarray(jax.jit(gain_curve)(supply(), people(), fresh, wanted, jnp.array([0.0, 0.5, 1.0, 1.5])))
-    assert np.all(curve[0] < curve[2] + 1e-6)
-    assert np.mean(curve[1]) < np.mean(curve[2]) <= np.mean(curve[3]) + 0.05
 
 
 def test_mix_of_cycles_and_cache_is_the_cheapest_of_all_sizes():

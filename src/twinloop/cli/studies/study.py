@@ -36,7 +36,11 @@ def da_qoe(
         str | None,
         typer.Option("--schemes", help="Only these, comma-separated.", metavar="NAME,..."),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="16 and 24 users, 2 seeds, 12 minutes.")] = False,
+    variants: Annotated[
+        bool,
+        typer.Option(help="Windows, ablations, negative controls, mismatch and other loads as well."),
+    ] = True,
+    quick: Annotated[bool, typer.Option("--quick", help="16 and 24 users, 2 seeds, 12 minutes, no variants.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -52,7 +56,7 @@ def da_qoe(
     ] = None,
 ) -> None:
     """Digital agents that manage by experience (Shen et al., Fig. 5): schemes against each other."""
-    from twinloop.studies import SCHEMES, study_da_qoe
+    from twinloop.studies import SCHEMES, VARIANTS, study_da_qoe
 
     chosen = list(SCHEMES) if schemes is None else [name.strip() for name in schemes.split(",")]
     unknown = [name for name in chosen if name not in SCHEMES]
@@ -69,9 +73,11 @@ def da_qoe(
             seeds=_QUICK_SEEDS if quick else seeds,
             minutes=_QUICK_MINUTES if quick else minutes,
             schemes=chosen,
+            variants=tuple(VARIANTS) if variants and not quick else (),
             progress=advance,
         )
     show(judgement, target, json)
+    console.print(f"report: {escape(str(target / 'report.html'))}", soft_wrap=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from twinloop.cli.outputs import writable_model
 from twinloop.cli.run import LARGEST_SEED, existing, seconds
+from twinloop.cli.training.agents import agents
 from twinloop.cli.training.generator import generator
 from twinloop.errors import DataError
 
@@ -48,6 +49,7 @@ def train() -> None:
 
 
 app.command()(generator)
+app.command()(agents)
 
 
 @app.command()

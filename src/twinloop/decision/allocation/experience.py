@@ -34,6 +34,14 @@ class Options(NamedTuple):
     mcycles: Float[Array, "flows options"]
 
 
+class Market(NamedTuple):
+    """The option that each flow takes, and the prices [worth per MHz, per Mcycle/s] of every pool."""
+
+    option: Int[Array, " flows"]
+    mhz_price: Float[Array, " bandwidth_pools"]
+    mcycle_price: Float[Array, " cycle_pools"]
+
+
 class ExperienceAllocation(AbstractAllocation):
     """Gives versions so that as many users as possible reach the mean experience that they were promised.
 
@@ -70,8 +78,8 @@ class ExperienceAllocation(AbstractAllocation):
         pools = flow_pools(features, reservation)
         options = self.options(features.felt, pools)
         chosen = choose(options, pools, self.steps)
-        rate = _of_each(options.rate, chosen)
-        return _granted(features.felt, pools, chosen, rate), state
+        rate = of_each(options.rate, chosen)
+        return granted(features.felt, pools, chosen, rate), state
 
     def options(self, felt: Felt, pools: FlowPools) -> Options:
         """Everybody's options with their worth and use."""
@@ -112,24 +120,35 @@ class ExperienceAllocation(AbstractAllocation):
         return felt.agreed.shape[0], felt.version_bps.shape[0] + 1
 
 
-def choose(options: Options, pools: FlowPools, steps: int) -> Int[Array, " flows"]:
-    """Everybody's best option at prices near those that clear all pools.
+def choose(
+    options: Options, pools: FlowPools, steps: int, factor: Float[Array, "flows 2"] | None = None
+) -> Int[Array, " flows"]:
+    """Everybody's best option at prices near those that clear all pools (`clear_options`)."""
+    return clear_options(options, pools, steps, factor).option
+
+
+def clear_options(
+    options: Options, pools: FlowPools, steps: int, factor: Float[Array, "flows 2"] | None = None
+) -> Market:
+    """Everybody's best option, and the prices.
 
     Prices start alike and are multiplied by exp(eta (use / capacity - .97)) in every step, eta falling from 1 to .15.
+    With a `factor`, flows pay so many times the prices of bandwidth and of cycles.
     """
+    paid = jnp.ones((options.mhz.shape[0], 2)) if factor is None else factor
     sizes = (jnp.maximum(pools.bandwidth, 1e-9), jnp.maximum(pools.cycles, 1e-9))
 
     def best(prices: tuple[Array, Array]) -> Int[Array, " flows"]:
-        charge = prices[0][pools.bandwidth_pool][:, None] * options.mhz
-        charge += prices[1][pools.cycle_pool][:, None] * options.mcycles
+        charge = (paid[:, 0] * prices[0][pools.bandwidth_pool])[:, None] * options.mhz
+        charge += (paid[:, 1] * prices[1][pools.cycle_pool])[:, None] * options.mcycles
         return jnp.argmax(options.worth - charge, axis=1)
 
     def follow(step: Int[Array, ""], prices: tuple[Array, Array]) -> tuple[Array, Array]:
         option = best(prices)
         size = _FIRST_STEP + (_LAST_STEP - _FIRST_STEP) * step / max(steps - 1, 1)
         use = (
-            pool_sum(_of_each(options.mhz, option), pools.bandwidth_pool, sizes[0].shape[0]),
-            pool_sum(_of_each(options.mcycles, option), pools.cycle_pool, sizes[1].shape[0]),
+            pool_sum(of_each(options.mhz, option), pools.bandwidth_pool, sizes[0].shape[0]),
+            pool_sum(of_each(options.mcycles, option), pools.cycle_pool, sizes[1].shape[0]),
         )
         moved = [
             jnp.maximum(price * jnp.exp(size * jnp.clip(used / room - _FULL, -1.0, 1.0)), least)
@@ -138,7 +157,8 @@ def choose(options: Options, pools: FlowPools, steps: int) -> Int[Array, " flows
         return moved[0], moved[1]
 
     first = (jnp.full_like(sizes[0], _FIRST_PRICES[0]), jnp.full_like(sizes[1], _FIRST_PRICES[1]))
-    return best(jax.lax.fori_loop(0, steps, follow, first))
+    prices = jax.lax.fori_loop(0, steps, follow, first)
+    return Market(best(prices), *prices)
 
 
 def _experience(
@@ -149,7 +169,7 @@ def _experience(
     return WORST + (BEST - WORST) * jnp.clip(service * felt.factor[:, None], 0.0, 1.0)
 
 
-def _granted(felt: Felt, pools: FlowPools, chosen: Int[Array, " flows"], rate: Float[Array, " flows"]) -> Allocation:
+def granted(felt: Felt, pools: FlowPools, chosen: Int[Array, " flows"], rate: Float[Array, " flows"]) -> Allocation:
     """The allocation of `rate`; cycles for the version that is played as well as for the chosen one.
 
     Spare cycles go to flows as a margin; spare bandwidth does not, since a player that is given more takes a version
@@ -157,13 +177,12 @@ def _granted(felt: Felt, pools: FlowPools, chosen: Int[Array, " flows"], rate: F
     """
     last = felt.version_bps.shape[0] - 1
     playing = jnp.clip(jnp.round(felt.version), 0, last).astype(jnp.int32)
-    work = jnp.maximum(
-        _of_each(felt.cycles_per_bit, playing), _of_each(felt.cycles_per_bit, jnp.maximum(chosen - 1, 0))
-    )
+    work = jnp.maximum(of_each(felt.cycles_per_bit, playing), of_each(felt.cycles_per_bit, jnp.maximum(chosen - 1, 0)))
     pools = replace(pools, cycles_per_rate=jnp.where(pools.served, work, 0.0))
     rate = jnp.where(pools.served, rate, 0.0)
     return Allocation(finish(pools, rate, False).bandwidth_hz, finish(pools, rate, True).cycles_per_s)
 
 
-def _of_each(table: Float[Array, "flows columns"], column: Int[Array, " flows"]) -> Float[Array, " flows"]:
+def of_each(table: Float[Array, "flows columns"], column: Int[Array, " flows"]) -> Float[Array, " flows"]:
+    """Each row's entry in its own column."""
     return jnp.take_along_axis(table, column[:, None], axis=1)[:, 0]

@@ -10,7 +10,6 @@ from twinloop.decision.demand.need import (
     People,
     Prices,
     Supply,
-    gain_curve,
     predict_demand,
 )
 from twinloop.decision.demand.player import Held, Lived, Rules, live, rules_of, started
@@ -36,7 +35,6 @@ __all__ = [
     "believe_links",
     "cheapest",
     "fit_links",
-    "gain_curve",
     "live",
     "look",
     "predict_demand",

@@ -137,27 +137,6 @@ def predict_demand(
     return _finished(supply, people, futures, chosen, grid[0][choice], grid[1][choice], reports_per_s, prices, caps)
 
 
-def gain_curve(
-    supply: Supply,
-    people: People,
-    futures: Futures,
-    wanted: Demand,
-    shares: Float[Array, " shares"],
-) -> Float[Array, "shares users"]:
-    """Mean predicted E at `shares` of the demanded bandwidth (and of what it asks of cycles), one row a share.
-
-    `futures` is one world, without the axis of sensing rates.
-    """
-
-    def at(share: Float[Array, ""]) -> Float[Array, " users"]:
-        grant = share * wanted.bandwidth_hz
-        return jnp.mean(
-            look(supply.rules, people.models, people.held, futures, grant, wanted.follow).experience, axis=0
-        )
-
-    return jax.lax.map(at, shares)
-
-
 def _option(
     supply: Supply,
     people: People,

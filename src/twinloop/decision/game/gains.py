@@ -12,7 +12,6 @@ from twinloop.qoe import ConcaveMajorant, SigmoidSatisfaction, concave_majorant
 
 Levels = Float[Array, " groups"]
 _HALVINGS = 26
-_KINK = -1e6
 
 
 class AbstractGain(eqx.Module):
@@ -121,52 +120,6 @@ class LogGain(AbstractGain):
             return worth * c / (jnp.log(self.ratio) * (1.0 + c * z)) - linear - 2.0 * quadratic * z
 
         return _falling_root(slope, low, high)
-
-
-class CurveGain(AbstractGain):
-    """U through `gain` at the levels `at`, straight between them: a curve that the twins of users foretell.
-
-    `at` rises from 0 and may hold a level more than once.
-    """
-
-    at: Float[Array, "groups points"]
-    gain: Float[Array, "groups points"]
-
-    def value(self, z: Levels) -> Levels:
-        """U(z); beyond the last point it stays."""
-        return jax.vmap(jnp.interp)(z, self.at, self.gain)
-
-    def bend(self, z: Levels) -> Levels:
-        """0 between points, very negative at one."""
-        near = jnp.min(jnp.abs(self.at - z[:, None]), axis=1) < 1e-5
-        return jnp.where(near, _KINK, 0.0)
-
-    def best(self, worth: Levels, linear: Levels, quadratic: Levels, low: Levels, high: Levels) -> Levels:
-        """Exact: on every straight piece the objective is a parabola."""
-        start = jnp.clip(self.at[:, :-1], low[:, None], high[:, None])
-        end = jnp.clip(self.at[:, 1:], low[:, None], high[:, None])
-        steep = jnp.diff(self.gain, axis=1) / jnp.maximum(jnp.diff(self.at, axis=1), 1e-12)
-        top = worth[:, None] * steep - linear[:, None]
-        middle = jnp.clip(top / jnp.maximum(2.0 * quadratic[:, None], 1e-12), start, end)
-        inside = worth[:, None] * (self.gain[:, :-1] + steep * (middle - self.at[:, :-1]))
-        value = inside - (linear[:, None] + quadratic[:, None] * middle) * middle
-        usable = (self.at[:, :-1] <= high[:, None]) & (self.at[:, 1:] >= low[:, None])
-        pick = jnp.argmax(jnp.where(usable, value, -jnp.inf), axis=1)[:, None]
-        return jnp.take_along_axis(middle, pick, axis=1)[:, 0]
-
-
-def concave_hull(at: Float[Array, "rows points"], gain: Float[Array, "rows points"]) -> Float[Array, "rows points"]:
-    """The least concave function above each row of `gain`, at its points: the highest chord over each of them."""
-    left, right = at[:, :, None], at[:, None, :]
-
-    def over(j: Int[Array, ""]) -> Float[Array, " rows"]:
-        here = at[:, j][:, None, None]
-        spans = (left <= here) & (right >= here) & (right > left)
-        share = jnp.clip((here - left) / jnp.maximum(right - left, 1e-12), 0.0, 1.0)
-        chord = gain[:, :, None] * (1.0 - share) + gain[:, None, :] * share
-        return jnp.maximum(jnp.max(jnp.where(spans, chord, -jnp.inf), axis=(1, 2)), gain[:, j])
-
-    return jax.lax.map(over, jnp.arange(at.shape[1], dtype=jnp.int32)).T
 
 
 def _falling_root(slope: Callable[[Array], Array], low: Array, high: Array) -> Array:

@@ -1,4 +1,4 @@
-"""A version for each user under one budget: the multiple-choice knapsack, by dynamic programming."""
+"""A version for each user under the budgets of two resources: the multiple-choice knapsack, by dynamic programming."""
 
 from typing import NamedTuple
 
@@ -8,42 +8,53 @@ from jaxtyping import Array, Float, Int
 
 
 class Packed(NamedTuple):
-    """The chosen option of every user, and what all are worth together."""
+    """The chosen option of every user, and what the users of every pool are worth together."""
 
     option: Int[Array, " users"]
-    value: Float[Array, ""]
+    value: Float[Array, " pools"]
 
 
 def pack(
     value: Float[Array, "users options"],
-    cost: Float[Array, "users options"],
-    budget: Float[Array, ""],
-    cells: int = 512,
+    cost: Float[Array, "users options 2"],
+    pool: Int[Array, " users"],
+    budget: Float[Array, "pools 2"],
+    parts: tuple[int, int] = (32, 8),
 ) -> Packed:
-    """maximise sum_u value[u, j_u] subject to sum_u cost[u, j_u] <= budget, one option a user.
+    """For every pool: maximise sum_u value[u, j_u] subject to sum_u cost[u, j_u] <= budget, both resources, one option
+    a user.
 
-    The budget is cut into `cells` equal parts and every cost rounded up to whole parts, so no choice exceeds the budget
-    and the optimum is exact for costs that are multiples of budget / cells; otherwise it loses at most one part a user.
-    Option 0 must cost nothing. O(users x options x cells). Bellman (1957); multiple choice: Kellerer, Pferschy,
-    Pisinger, Knapsack Problems, chapter 11.
+    Each budget is cut into `parts` equal parts and every cost rounded up to whole parts, so no choice exceeds a budget
+    and the optimum is exact for costs that are multiples of budget / parts; otherwise it loses at most one part a user.
+    Option 0 must cost nothing. One table a pool, each user updates that of its own: O(users x options x parts).
+    Bellman (1957); multiple choice: Kellerer, Pferschy, Pisinger, Knapsack Problems, chapter 11.
     """
-    part = jnp.maximum(budget, 1e-30) / cells
-    needed = jnp.ceil(cost / part - 1e-4)
-    weight = jnp.where(needed > cells, cells + 1, jnp.maximum(needed, 0.0)).astype(jnp.int32)
-    room = jnp.arange(cells + 1)
+    most = jnp.asarray(parts)
+    size = jnp.maximum(budget, 1e-30) / most[None, :]
+    needed = jnp.ceil(cost / size[pool][:, None, :] - 1e-4)
+    weight = jnp.clip(needed, 0.0, most[None, None, :] + 1.0).astype(jnp.int32)
+    options = value.shape[1]
+    rooms = (parts[0] + 1, parts[1] + 1)
 
-    def add(best: Float[Array, " room"], user: tuple[Array, Array]) -> tuple[Array, Array]:
-        worth, weighs = user
-        left = room[None] - weighs[:, None]
-        total = jnp.where(left >= 0, best[jnp.maximum(left, 0)] + worth[:, None], -jnp.inf)
-        return jnp.max(total, axis=0), jnp.argmax(total, axis=0).astype(jnp.int32)
+    def add(best: Float[Array, "pools rooms others"], user: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        worth, weighs, mine = user
+        table = jnp.pad(best[mine], ((rooms[0], 0), (rooms[1], 0)), constant_values=-jnp.inf)
+        offered = jnp.stack(
+            [
+                jax.lax.dynamic_slice(table, (rooms[0] - weighs[option, 0], rooms[1] - weighs[option, 1]), rooms)
+                + worth[option]
+                for option in range(options)
+            ]
+        )
+        return best.at[mine].set(jnp.max(offered, axis=0)), jnp.argmax(offered, axis=0).astype(jnp.int32)
 
-    best, choice = jax.lax.scan(add, jnp.zeros(cells + 1), (value, weight))
+    best, choice = jax.lax.scan(add, jnp.zeros((budget.shape[0], *rooms)), (value, weight, pool))
 
-    def back(left: Int[Array, ""], user: tuple[Array, Array]) -> tuple[Array, Array]:
-        picked, weighs = user
-        option = picked[left]
-        return left - weighs[option], option
+    def back(left: Int[Array, "pools 2"], user: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        picked, weighs, mine = user
+        option = picked[left[mine, 0], left[mine, 1]]
+        return left.at[mine].add(-weighs[option]), option
 
-    _, option = jax.lax.scan(back, jnp.int32(cells), (choice, weight), reverse=True)
-    return Packed(option, best[cells])
+    full = jnp.broadcast_to(most, budget.shape)
+    _, option = jax.lax.scan(back, full, (choice, weight, pool), reverse=True)
+    return Packed(option, best[:, -1, -1])

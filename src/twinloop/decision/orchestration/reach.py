@@ -1,4 +1,4 @@
-"""Utility of a rate to a user who was promised an experience: first to be on track, then to see more."""
+"""Utility of a rate to a user who needs so much and has little use for more."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,9 +10,9 @@ from twinloop.qoe import AbstractUtility
 class Reach(AbstractUtility):
     """U(r) = (1 + e/2) x - e x^2 / 2 with x = r / need up to the need, and 1 + t ln(r / need) beyond.
 
-    `need` [Mbit/s] is the rate that brings the agreed experience; e `curvature` and t `beyond` are small: nearly
-    min(r / need, 1), whose maximum under one budget is the fractional knapsack that puts most users on track, with the
-    logarithm of quality as what is left over is worth. Strictly concave for 0 < e <= 2, t <= 1 - e/2. Ours.
+    `need` [Mbit/s] is the rate that is wanted; e `curvature` and t `beyond` are small: nearly min(r / need, 1), whose
+    maximum under one budget is the fractional knapsack that serves most users. Strictly concave for 0 < e <= 2,
+    t <= 1 - e/2. Ours.
     """
 
     need: Float[Array, " flows"]

@@ -1,6 +1,8 @@
 """Reservation by experience: every user's agent says what keeps the agreed experience, slices hold the sum of it."""
 
 from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,76 +10,78 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from twinloop.abstraction import Features, Felt
-from twinloop.decision.demand import (
-    Caps,
-    Demand,
-    Futures,
-    People,
-    Prices,
-    Supply,
-    gain_curve,
-    predict_demand,
-    started,
-)
+from twinloop.decision.allocation.experience import ExperienceAllocation, Options, clear_options, of_each
+from twinloop.decision.allocation.interface import MEGA, FlowPools, flow_pools
+from twinloop.decision.demand import Caps, Demand, Futures, People, Prices, Supply, predict_demand, started
 from twinloop.decision.pools import pool_sum
 from twinloop.decision.proposal import Reservation
-from twinloop.decision.reservation.gain import GreedyGain
-from twinloop.decision.reservation.interface import AbstractReservation, Appraisal
+from twinloop.decision.reservation.greedy_demand import GreedyDemand
+from twinloop.decision.reservation.interface import AbstractReservation, Appraisal, fill, resource_demands
+from twinloop.emulation import Prospects
 from twinloop.slicing import SliceTable
-
-FORETOLD = (0.0, 1.0, 1.25)
-"""Parts of every user's demand at which the experience is foretold."""
-
-PARTS = (*(part / 16 for part in range(17)), 1.25)
-"""Parts of a slice's demand at which its gain is reckoned."""
 
 _FAIR_SHARES = 2.5
 """No user's demand is more than so many even shares of a cell or server; *ours*."""
 
+_LEAST_EFFICIENCY = 0.05
 _SALT = 0x0A6E
 
 
+class _Taken(NamedTuple):
+    """What flows take of their cell and its server, where they are, and the most that anything can be worth."""
+
+    bandwidth_hz: Float[Array, "*minutes flows"]
+    cycles_per_s: Float[Array, "*minutes flows"]
+    cell: Int[Array, "*minutes flows"]
+    bound: Float[Array, "*minutes"]
+
+
 class AgentReservation(AbstractReservation):
-    """Level one foretells demand and gain of every user; level two adds them up by slice and cell and shares out.
+    """Level one foretells what every user needs; level two adds it up by slice and cell, and shares out what is short.
 
     Demand of a user is the cheapest mix of bandwidth, cycles, cache and reports that keeps the agreement with
-    `confidence` over the prospects (decision.demand); the gain of a slice is that of its users' worth at parts of
-    that demand, min(E / ELA, 1) + `beyond` max(E / ELA - 1, 0). Where all fits every slice gets its demand, else
-    whoever gains most (`GreedyGain`). Source: paper 000, III-C.2 and III-D.1. Raises ValueError where the features
-    hold no prospects or nothing of experience. Left out: demand of multicast bearers beyond that of the weakest
-    member.
+    `confidence` over the prospects (decision.demand). Where all demand fits, slices hold it, and what is left over by
+    demand. Where it does not, slices hold what their users take on average at the prices that clear whole cells and
+    servers, in every minute of every prospect: there a unit more brings every slice the same gain of experience. As
+    prospects err, the part `even` is shared out by expected users instead. Source: paper 000, III-C.2 and III-D.1; the
+    prices are ours. Raises ValueError where the features hold no prospects or nothing of experience. Left out: demand
+    of multicast bearers beyond that of the weakest member.
     """
 
     supply: Supply
     prices: Prices
     confidence: Float[Array, ""]
     reports_per_s: Float[Array, " options"]
-    sharing: GreedyGain = GreedyGain()
-    beyond: float = eqx.field(static=True, default=0.2)
+    user_level: ExperienceAllocation = ExperienceAllocation()
+    even: float = eqx.field(static=True, default=0.4)
 
     def reserve(self, features: Features, slices: SliceTable) -> Reservation:
         """What each slice gets of each cell and server in the next window."""
         return self.appraised(features, slices)[0]
 
     def appraised(self, features: Features, slices: SliceTable) -> tuple[Reservation, Appraisal]:
-        """The reservation, what the agents foretell of it, and the relaxed bound."""
-        demanded, curve = self.foretold(features)
-        assert features.felt is not None and features.prospects is not None
-        users, at = curve.shape[1], jnp.asarray(PARTS)
-        ratio = curve / features.felt.agreed[None, :users]
-        worth = jnp.minimum(ratio, 1.0) + self.beyond * jnp.maximum(ratio - 1.0, 0.0)
-        in_slice = jax.nn.one_hot(features.flow_slice[:users], slices.active.shape[0])
-        in_slice *= features.flow_active[:users, None]
-        gain = gain_of_slices(worth, demanded.bandwidth_hz, in_slice, at)
-        return self.sharing.by_curve(_with_demand(features, demanded, features.prospects.place), slices, at, gain)
+        """The reservation, what the agents foretell, and the bound of the problem without slices.
 
-    def foretold(self, features: Features) -> tuple[Demand, Float[Array, "shares users"]]:
-        """Every user's demand, and the experience at `FORETOLD` of it."""
+        `bound` and `value` are per flow, in the worth of the user level (`ExperienceAllocation`).
+        """
         if features.felt is None or features.prospects is None:
             raise ValueError("reservation by agents needs prospects, and twins that follow experience")
-        users = features.prospects.efficiency.shape[1]
-        people = self._people(features, features.felt, users)
-        futures = [self._futures(features, rate) for rate in self.reports_per_s]
+        demand = self.foretold(features, features.felt, features.prospects)
+        asked = _with_demand(features, demand, _place(features, features.prospects))
+        demands = resource_demands(asked, slices)
+        short = jnp.any(jnp.stack([jnp.any(jnp.sum(d.demand, axis=1) > d.capacity) for d in demands]))
+        minutes = _minutes(features.prospects)
+        taken = jax.vmap(partial(self._taken, features))(*minutes)
+        by_gain, by_demand = self._shared(taken, asked, features, slices), GreedyDemand().reserve(asked, slices)
+        reservation = jax.tree.map(lambda a, b: jnp.where(short, a, b), by_gain, by_demand)
+        value = jax.vmap(partial(self._value, features, reservation))(*minutes)
+        flows = jnp.maximum(jnp.sum(features.flow_active), 1)
+        return reservation, Appraisal(jnp.mean(taken.bound) / flows, jnp.mean(value) / flows, demand)
+
+    def foretold(self, features: Features, felt: Felt, prospects: Prospects) -> Demand:
+        """Every user's demand (level one)."""
+        users = prospects.efficiency.shape[1]
+        futures = [self._futures(prospects, rate) for rate in self.reports_per_s]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *futures)
         cell = jnp.clip(features.flow_cell[:users], 0, features.cell_bandwidth_hz.shape[0] - 1)
         server = features.cell_server[cell]
@@ -89,8 +93,93 @@ class AgentReservation(AbstractReservation):
             cycles_per_s=most_of_server[server] * features.server_cycles_per_s[server],
             cache_bytes=features.server_cache_bytes[server],
         )
-        demanded = predict_demand(self.supply, people, stacked, self.reports_per_s, self.prices, caps, self.confidence)
-        return demanded, gain_curve(self.supply, people, futures[0], demanded, jnp.asarray(FORETOLD))
+        people = self._people(features, felt, users)
+        return predict_demand(self.supply, people, stacked, self.reports_per_s, self.prices, caps, self.confidence)
+
+    def _taken(self, features: Features, efficiency: Float[Array, " users"], cell: Int[Array, " users"]) -> _Taken:
+        """What the flows take in one minute of one prospect, were there no slices, and the most that it can be worth.
+
+        The bound is the dual function at the prices: sum_f max_o (V - prices x use) + prices x capacities.
+        """
+        whole = jnp.zeros(features.slice_users.shape[1]).at[0].set(1.0)
+        capacities = (features.cell_bandwidth_hz, features.server_cycles_per_s, features.server_cache_bytes)
+        everything = Reservation(*(capacity[:, None] * whole[None] for capacity in capacities))
+        one_slice = replace(_in_minute(features, efficiency, cell), flow_slice=jnp.zeros_like(features.flow_slice))
+        options, pools = self._options(one_slice, everything)
+        market = clear_options(options, pools, self.user_level.steps)
+        charge = market.mhz_price[pools.bandwidth_pool][:, None] * options.mhz
+        charge += market.mcycle_price[pools.cycle_pool][:, None] * options.mcycles
+        surplus = jnp.max(jnp.where(pools.served[:, None], options.worth - charge, 0.0), axis=1)
+        held = jnp.sum(market.mhz_price * pools.bandwidth) + jnp.sum(market.mcycle_price * pools.cycles)
+        return _Taken(
+            bandwidth_hz=of_each(options.mhz, market.option) * MEGA,
+            cycles_per_s=of_each(options.mcycles, market.option) * MEGA,
+            cell=one_slice.flow_cell,
+            bound=jnp.sum(surplus) + held,
+        )
+
+    def _value(
+        self,
+        features: Features,
+        reservation: Reservation,
+        efficiency: Float[Array, " users"],
+        cell: Int[Array, " users"],
+    ) -> Float[Array, ""]:
+        """What all flows are worth in one minute of one prospect inside the slices' reservations.
+
+        Where prices overfill a pool all in it are cut alike, and their worth with it.
+        """
+        options, pools = self._options(_in_minute(features, efficiency, cell), reservation)
+        option = clear_options(options, pools, self.user_level.steps).option
+        kept = jnp.ones_like(pools.want)
+        for use, pool, size in (
+            (of_each(options.mhz, option), pools.bandwidth_pool, pools.bandwidth),
+            (of_each(options.mcycles, option), pools.cycle_pool, pools.cycles),
+        ):
+            fits = jnp.minimum(size / jnp.maximum(pool_sum(use, pool, size.shape[0]), 1e-9), 1.0)
+            kept = jnp.minimum(kept, jnp.where(use > 0, fits[pool], 1.0))
+        return jnp.sum(jnp.where(pools.served, kept * of_each(options.worth, option), 0.0))
+
+    def _options(self, features: Features, reservation: Reservation) -> tuple[Options, FlowPools]:
+        assert features.felt is not None
+        pools = flow_pools(features, reservation)
+        return self.user_level.options(features.felt, pools), pools
+
+    def _shared(self, taken: _Taken, asked: Features, features: Features, slices: SliceTable) -> Reservation:
+        """Floors, and beyond them parts as the mean over prospects was `taken`, partly as users are expected."""
+        width = slices.active.shape[0]
+        server = features.cell_server[taken.cell]
+        members = jnp.where(features.flow_active, features.members, 0.0)
+        members = jnp.broadcast_to(members[None], taken.cell.shape)
+
+        def pooled(amount: Float[Array, "minutes flows"], pool: Int[Array, "minutes flows"], count: int) -> Array:
+            row = (pool * width + features.flow_slice[None]).reshape(-1)
+            return pool_sum(amount.reshape(-1), row, count * width).reshape(count, width)
+
+        cells, servers = features.cell_bandwidth_hz.shape[0], features.server_cycles_per_s.shape[0]
+        at_cell, at_server = pooled(members, taken.cell, cells), pooled(members, server, servers)
+        uses = (
+            (pooled(taken.bandwidth_hz, taken.cell, cells), at_cell),
+            (pooled(taken.cycles_per_s, server, servers), at_server),
+            (asked.slice_demand_cache_bytes, at_server),
+        )
+        parts = [
+            fill(demand.floor, self._mixed(use, users, slices), demand.capacity)
+            for demand, (use, users) in zip(resource_demands(features, slices), uses, strict=True)
+        ]
+        return Reservation(*parts)
+
+    def _mixed(
+        self, use: Float[Array, "pools slices"], users: Float[Array, "pools slices"], slices: SliceTable
+    ) -> Float[Array, "pools slices"]:
+        """(1 - even) use + even users, each as a part of all; a trace for every slice that stands."""
+
+        def part(amount: Float[Array, "pools slices"]) -> Float[Array, "pools slices"]:
+            held = jnp.where(slices.active[None], amount, 0.0)
+            return held / jnp.maximum(jnp.sum(held, axis=1, keepdims=True), 1e-9)
+
+        trace = jnp.where(slices.active, 1e-3, 0.0)[None]
+        return (1.0 - self.even) * part(use) + self.even * part(users) + trace
 
     def _people(self, features: Features, felt: Felt, users: int) -> People:
         held = started(
@@ -99,10 +188,8 @@ class AgentReservation(AbstractReservation):
         models = jax.tree.map(lambda leaf: leaf[:users], felt.models)
         return People(models, felt.spread[:users], felt.agreed[:users], held)
 
-    def _futures(self, features: Features, reports_per_s: Float[Array, ""]) -> Futures:
+    def _futures(self, prospects: Prospects, reports_per_s: Float[Array, ""]) -> Futures:
         """The prospects, believed as the latest report before each slot lets them be."""
-        prospects = features.prospects
-        assert prospects is not None
         samples, users, slots = prospects.efficiency.shape
         at = jnp.arange(slots)
         period = jnp.maximum(jnp.round(1.0 / reports_per_s), 1.0).astype(jnp.int32)
@@ -116,6 +203,33 @@ class AgentReservation(AbstractReservation):
             leave_per_s=jnp.maximum(swipes, 0.5) / slots,
             chance=jax.random.uniform(key, (samples, users, slots)),
         )
+
+
+def _place(features: Features, prospects: Prospects) -> Float[Array, "users cells"]:
+    """The part of the time that each user is served by each cell."""
+    return jnp.mean(jax.nn.one_hot(prospects.cell, features.cell_bandwidth_hz.shape[0]), axis=(0, 2))
+
+
+def _minutes(prospects: Prospects) -> tuple[Float[Array, "minutes users"], Int[Array, "minutes users"]]:
+    """Mean efficiency and cell of every user in every minute of every prospect."""
+    samples, users, minutes = prospects.cell.shape
+    efficiency = jnp.mean(prospects.efficiency.reshape(samples, users, minutes, -1), axis=3)
+
+    def listed(of: Array) -> Array:
+        return jnp.moveaxis(of, 2, 1).reshape(samples * minutes, users)
+
+    return listed(efficiency), listed(prospects.cell)
+
+
+def _in_minute(features: Features, efficiency: Float[Array, " users"], cell: Int[Array, " users"]) -> Features:
+    """The features with users where and how they will be; everybody wants data over a whole minute."""
+    users = cell.shape[0]
+    return replace(
+        features,
+        spectral_efficiency=features.spectral_efficiency.at[:users].set(jnp.maximum(efficiency, _LEAST_EFFICIENCY)),
+        flow_cell=features.flow_cell.at[:users].set(cell),
+        want_bps=jnp.where(features.flow_active, jnp.maximum(features.need_bps, 1.0), 0.0),
+    )
 
 
 def _with_demand(features: Features, demanded: Demand, place: Float[Array, "users cells"]) -> Features:
@@ -144,30 +258,3 @@ def _with_demand(features: Features, demanded: Demand, place: Float[Array, "user
         + of_bearers(shared * features.cycles_per_bit, server, servers),
         slice_demand_cache_bytes=of_agents(demanded.cache_bytes, at_server),
     )
-
-
-def gain_of_slices(
-    worth: Float[Array, "foretold users"],
-    demanded_hz: Float[Array, " users"],
-    in_slice: Float[Array, "users slices"],
-    parts: Float[Array, " parts"],
-) -> Float[Array, "slices parts"]:
-    """Mean worth of every slice's users when the slice holds `parts` of what they demand together.
-
-    `worth` is that of nothing, of the whole demand and of more, at the parts of `FORETOLD`. Inside a slice the user
-    level serves first who gains most by a unit of bandwidth, so up to the demand the curve is that of the fractional
-    knapsack: users in order of gain per Hz, each from nothing to the whole. Beyond it all gain as foretold.
-    """
-    gained = jnp.maximum(worth[1] - worth[0], 0.0)
-    order = jnp.argsort(-gained / jnp.maximum(demanded_hz, 1.0))
-    more = (jnp.maximum(parts, 1.0) - 1.0) / (FORETOLD[2] - 1.0)
-
-    def one(members: Float[Array, " users"]) -> Float[Array, " parts"]:
-        held = jnp.cumsum((members * demanded_hz)[order])
-        value = jnp.cumsum((members * gained)[order])
-        part = jnp.concatenate([jnp.zeros(1), held / jnp.maximum(held[-1], 1.0)])
-        inside = jnp.interp(jnp.minimum(parts, 1.0), part, jnp.concatenate([jnp.zeros(1), value]))
-        beyond = more * jnp.maximum(jnp.sum(members * (worth[2] - worth[1])), 0.0)
-        return (jnp.sum(members * worth[0]) + inside + beyond) / jnp.maximum(jnp.sum(members), 1.0)
-
-    return jax.vmap(one, in_axes=1)(in_slice)

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from twinloop.abstraction import Features
 from twinloop.decision.game.clearing import Objective, clear_pools
-from twinloop.decision.game.gains import AbstractGain, CurveGain, MajorantGain, SigmoidGain, concave_hull, majorant_gain
+from twinloop.decision.game.gains import AbstractGain, MajorantGain, SigmoidGain, majorant_gain
 from twinloop.decision.game.resource_game import ResourceGame, resource_game
 from twinloop.decision.proposal import Reservation
 from twinloop.decision.reservation.groups import Groups, group_demands, reserved_at
@@ -16,7 +16,6 @@ from twinloop.qoe import SigmoidSatisfaction
 from twinloop.slicing import SliceTable
 
 _FREE = (0.0, 0.0, 0.0)
-_STRAIGHT = 1e-6
 
 
 class GainSteps(eqx.Module):
@@ -42,8 +41,7 @@ class GreedyGain(AbstractReservation):
 
     Paper 000: demand that fits is sliced directly; otherwise resources go to the groups of the highest QoE gain
     (III-D.1), after a convex reformulation, by a low-complexity greedy (IV). Gain is the sigmoid satisfaction of
-    `steepness` and `threshold` times users and the slice's weight, or `curve`, the experience that the twins foretell
-    for users of every slice at the parts `at` of their demand (first 0). What is left over is divided by demand.
+    `steepness` and `threshold` times users and the slice's weight. What is left over is divided by demand.
     """
 
     steepness: float = eqx.field(static=True, default=10.0)
@@ -62,16 +60,6 @@ class GreedyGain(AbstractReservation):
         found = reserve_by_gain(groups, sigmoid_steps(surrogate, self.points), SigmoidGain(shape), surrogate)
         return _reserved(found, groups, features, slices)
 
-    def by_curve(
-        self, features: Features, slices: SliceTable, at: Float[Array, " points"], curve: Float[Array, "slices points"]
-    ) -> tuple[Reservation, Appraisal]:
-        """The greedy reservation where users of a slice gain as `curve` says, at the parts `at` of their demand."""
-        groups = group_demands(features, slices, resource_demands(features, slices), _FREE)
-        rows = jnp.tile(curve - curve[:, :1], (features.slice_users.shape[0], 1))
-        steps, surrogate = curve_steps(at, rows, groups.low, groups.high)
-        gain = CurveGain(jnp.broadcast_to(at[None], rows.shape), rows)
-        return _reserved(reserve_by_gain(groups, steps, gain, surrogate), groups, features, slices)
-
 
 def _reserved(found: Greedy, groups: Groups, features: Features, slices: SliceTable) -> tuple[Reservation, Appraisal]:
     reservation = reserved_at(groups, found.z, resource_demands(features, slices), slices)
@@ -84,27 +72,6 @@ def sigmoid_steps(gain: MajorantGain, points: int) -> GainSteps:
     beyond = jnp.linspace(0.0, 1.0, points)[None] * (majorant.high - majorant.touch)[:, None]
     level = jnp.concatenate([majorant.low[:, None], majorant.touch[:, None] + beyond], axis=1)
     return GainSteps(level, majorant.shape.value(level))
-
-
-def curve_steps(
-    at: Float[Array, " points"],
-    curve: Float[Array, "groups points"],
-    low: Float[Array, " groups"],
-    high: Float[Array, " groups"],
-) -> tuple[GainSteps, CurveGain]:
-    """Any curve, straight between its points, as steps between those that its least concave majorant touches.
-
-    Also that majorant, for the bound. Only what lies in [low, high] counts.
-    """
-    level = jnp.clip(jnp.broadcast_to(at[None], curve.shape), low[:, None], high[:, None])
-    value = jax.vmap(jnp.interp, in_axes=(0, None, 0))(level, at, curve)
-    hull = concave_hull(level, value)
-    spread = jnp.maximum(jnp.max(value, axis=1) - jnp.min(value, axis=1), 1e-12)
-    touches = hull - value <= _STRAIGHT * spread[:, None]
-    position = jnp.arange(at.shape[0], dtype=jnp.int32)[None]
-    kept = jax.lax.cummax(jnp.where(touches, position, 0), axis=1)
-    steps = GainSteps(jnp.take_along_axis(level, kept, axis=1), jnp.take_along_axis(value, kept, axis=1))
-    return steps, CurveGain(level, hull)
 
 
 def reserve_by_gain(groups: Groups, steps: GainSteps, gain: AbstractGain, surrogate: AbstractGain) -> Greedy:

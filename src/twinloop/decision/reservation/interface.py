@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from twinloop.abstraction import Features
+from twinloop.decision.demand import Demand as UserDemand
 from twinloop.decision.proposal import Reservation
 from twinloop.slicing import SliceTable
 
@@ -15,11 +16,13 @@ from twinloop.slicing import SliceTable
 class Appraisal(eqx.Module):
     """What a method can say of its own reservation, in weighted satisfied users; NaN where it can say nothing.
 
-    No reservation is worth more than `bound`; it is worth `value`.
+    No reservation is worth more than `bound`; it is worth `value`. `foretold` is every user's own demand, where a
+    method looks at users.
     """
 
     bound: Float[Array, ""]
     value: Float[Array, ""]
+    foretold: UserDemand | None = None
 
 
 class AbstractReservation(eqx.Module):

@@ -16,6 +16,7 @@ from twinloop.reporting.figures.canvas import (
     BLUE,
     GREEN,
     INK,
+    MOST_LINES,
     MUTED,
     SERIES,
     SLATE,
@@ -23,6 +24,7 @@ from twinloop.reporting.figures.canvas import (
     VERMILLION,
     WIDE_PX,
     legend_below,
+    line_style,
     panels,
     scaled,
     styled,
@@ -30,7 +32,15 @@ from twinloop.reporting.figures.canvas import (
 from twinloop.reporting.run import Values
 from twinloop.reporting.wording import metric
 
-_TELLING = ("satisfaction", "rebuffer_ratio", "mean_quality", "resource_use", "resource_per_satisfaction")
+_TELLING = (
+    "ela_share",
+    "qoe_median",
+    "satisfaction",
+    "rebuffer_ratio",
+    "mean_quality",
+    "resource_use",
+    "resource_per_satisfaction",
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 P = ParamSpec("P")
 
@@ -197,6 +207,25 @@ def plot_tradeoff(comparison: Comparison, across: str = "resource_use", up: str 
     axis.set_ylabel(y_label)
     axis.margins(0.12)
     legend_below(figure, axis, columns=2)
+    return figure
+
+
+@of_comparison
+def plot_ratios(comparison: Comparison) -> Figure:
+    """Distribution of experience over agreement by policy and control; right of 1 agreements are kept."""
+    if not comparison.ratios:
+        raise OutputError("agreements are judged over 3 minutes, and the runs ended before")
+    figure, axes = panels("Experience over agreement, all users, stretches and seeds", width=WIDE_PX, height=380)
+    axis: Axes = axes[0, 0]
+    axis.axvline(1.0, color=INK, linewidth=1.3, linestyle=(0, (4, 3)), label="as agreed")
+    shown = list(comparison.ratios.items())[:MOST_LINES]
+    for index, (name, values) in enumerate(shown):
+        axis.plot(values, np.linspace(0, 100, len(values)), label=readable(name), **line_style(index))
+    axis.set_ylim(0, 101)
+    axis.set_xlim(0.2, max(1.6, *(float(values.max()) for _, values in shown)))
+    axis.set_xlabel("E* / agreed, mean of 3 minutes")
+    axis.set_ylabel("users' stretches at or below (%)")
+    legend_below(figure, axis)
     return figure
 
 

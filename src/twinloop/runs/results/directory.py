@@ -15,6 +15,7 @@ from twinloop.errors import OutputError
 
 TABLES = (
     "users",
+    "experience",
     "cells",
     "servers",
     "slices",
@@ -23,6 +24,7 @@ TABLES = (
     "collection",
     "requests",
     "decisions",
+    "revisions",
     "views",
     "looks",
 )

@@ -1,6 +1,6 @@
-"""What the runs say: by scheme and number of users, paired with the proposed scheme over seeds."""
+"""What the runs say: by case and number of users, paired with the proposed scheme over seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,14 +9,19 @@ from jaxtyping import Float
 
 from twinloop.qoe import agreements_kept, on_grid
 from twinloop.runs import paired_interval
+from twinloop.studies.da_qoe.clairvoyance import clairvoyant_ratio
 from twinloop.studies.da_qoe.living import Lived, Place
-from twinloop.studies.da_qoe.setting import PROPOSED, SCHEMES
+from twinloop.studies.da_qoe.setting import PROPOSED
+from twinloop.studies.da_qoe.variants import CASES
 from twinloop.studies.evaluate import Estimate, Row
 from twinloop.studies.evaluate.judgement import Claim
 
 GRID_MINUTES = 3
 SKIPPED_MINUTES = 3
-PERCENTILES = (5, 10, 25, 50, 75, 90, 95)
+PERCENTILES = tuple(range(5, 100, 5))
+BOUND = "clairvoyant bound"
+
+Figures = Mapping[Place, Mapping[str, Any]]
 
 
 def experienced(lived: Lived) -> Float[np.ndarray, "users minutes"]:
@@ -24,93 +29,177 @@ def experienced(lived: Lived) -> Float[np.ndarray, "users minutes"]:
     return lived.experience[SKIPPED_MINUTES:, lived.present].T
 
 
-def ratios_of(lived: Lived) -> Float[np.ndarray, "_"]:
+def ratios_of(lived: Lived) -> Float[np.ndarray, "users cells"]:
     """Experience over agreement of every user and cell of the grid."""
-    felt = experienced(lived)
-    cells, _ = on_grid(jnp.asarray(felt), jnp.asarray(felt > 0), GRID_MINUTES)
-    return (np.asarray(cells) / lived.agreed[lived.present][:, None]).reshape(-1)
+    return _on_grid(experienced(lived)) / lived.agreed[lived.present][:, None]
+
+
+def _on_grid(felt: Float[np.ndarray, "users minutes"]) -> Float[np.ndarray, "users cells"]:
+    return np.asarray(on_grid(jnp.asarray(felt), jnp.asarray(felt > 0), GRID_MINUTES)[0])
 
 
 def figures_of(lived: Lived) -> dict[str, Any]:
     """The figures of one run."""
-    felt = experienced(lived)
+    felt, after = experienced(lived), slice(SKIPPED_MINUTES, None)
     cells, there = on_grid(jnp.asarray(felt), jnp.asarray(felt > 0), GRID_MINUTES)
-    agreed = jnp.asarray(lived.agreed[lived.present])
-    kept = agreements_kept(cells, there, agreed)
+    agreed = lived.agreed[lived.present]
+    kept = agreements_kept(cells, there, jnp.asarray(agreed))
     ratio = ratios_of(lived)
+    feasible = _on_grid(lived.ceiling[after, lived.present].T) >= agreed[:, None]
+    quartiles = np.percentile(felt, [25, 50, 75])
     return {
         "ela_share": float(np.mean(ratio >= 1.0)),
         "ela_ratio": float(np.mean(np.minimum(ratio, 1.0))),
         "ela_share_of_users": float(np.mean(np.asarray(kept.reached))),
         "ela_ratio_percentiles": {str(part): float(np.percentile(ratio, part)) for part in PERCENTILES},
-        "qoe_median": float(np.median(felt)),
+        "feasible": float(np.mean(feasible)),
+        "ela_share_feasible": float(np.mean(ratio[feasible] >= 1.0)),
+        "ela_ratio_feasible": float(np.mean(np.minimum(ratio[feasible], 1.0))),
+        "ela_ratio_bound": clairvoyant_ratio(lived, SKIPPED_MINUTES, GRID_MINUTES),
+        "qoe_median": float(quartiles[1]),
         "qoe_mean": float(np.mean(felt)),
-        "qoe_quartiles": np.percentile(felt, [25, 50, 75]).tolist(),
-        "qoe_iqr": float(np.subtract(*np.percentile(felt, [75, 25]))),
-        "stall_s_per_min": float(lived.stall_s[SKIPPED_MINUTES:, lived.present].mean()),
-        "quality": float(lived.quality[SKIPPED_MINUTES:, lived.present].mean()),
-        "bandwidth_use": float(lived.bandwidth_use[SKIPPED_MINUTES:].mean()),
-        "cycles_use": float(lived.cycles_use[SKIPPED_MINUTES:].mean()),
-        "load_factor": float(lived.load[SKIPPED_MINUTES:].mean()),
-        "windows_won": float(np.nanmean(lived.window_won)) if np.isfinite(lived.window_won).any() else float("nan"),
-        "slots_refused": float(lived.refused[SKIPPED_MINUTES:].mean()),
+        "qoe_quartiles": quartiles.tolist(),
+        "qoe_iqr": float(quartiles[2] - quartiles[0]),
+        "stall_s_per_min": float(lived.stall_s[after, lived.present].mean()),
+        "quality": float(lived.quality[after, lived.present].mean()),
+        "bandwidth_use": float(lived.bandwidth_use[after].mean()),
+        "cycles_use": float(lived.cycles_use[after].mean()),
+        "twin_kbit_per_s": float(lived.twin_bits[after].mean() / 60e3),
+        "load_factor": float(lived.load[after].mean()),
+        "reconfigurations_per_h": float(np.nansum(lived.window_won) / (len(lived.decided) / 60.0)),
+        "windows_won": _mean_of(lived.window_won),
+        "window_value": _mean_of(lived.window_value),
+        "window_bound": _mean_of(lived.window_bound),
+        "slots_refused": float(lived.refused[after].mean()),
+        "belief_error": float(np.mean(np.abs(lived.believed[after, lived.present] - felt.T))),
         "slot_ms": 1e3 * float(lived.wall_s) / (60.0 * len(lived.experience)),
+        "compile_s": float(lived.compile_s),
     }
 
 
-SHOWN = ("ela_share", "ela_ratio", "qoe_median", "stall_s_per_min", "bandwidth_use", "load_factor")
+SHOWN = ("ela_ratio", "ela_share", "qoe_median", "qoe_iqr", "stall_s_per_min", "bandwidth_use")
 
 
-def rows_of(figures: Mapping[Place, Mapping[str, Any]], schemes: Sequence[str], users: Sequence[int]) -> list[Row]:
-    """Means over seeds with 95 % intervals (Student), one row a number of users and scheme."""
+def rows_of(figures: Figures, cases: Iterable[str], users: Iterable[int]) -> list[Row]:
+    """Means over seeds with 95 % intervals (Student), one row a number of users and case, and the bound."""
+    chosen = tuple(cases)
     rows: list[Row] = []
     for number in users:
-        for scheme in schemes:
-            runs = [one for place, one in figures.items() if place.scheme == scheme and place.users == number]
-            role = "proposed" if scheme == PROPOSED else "baseline"
-            values = {name: _mean([run[name] for run in runs]) for name in SHOWN}
-            rows.append(Row((str(number), SCHEMES[scheme].title), role, values))
+        for case in chosen:
+            runs = runs_of(figures, case, number)
+            if runs:
+                role = "proposed" if case == PROPOSED else "baseline"
+                values = {name: mean_of([run[name] for run in runs]) for name in SHOWN}
+                rows.append(Row((str(number), CASES[case].title), role, values))
+        bound = runs_of(figures, PROPOSED, number)
+        if bound:
+            most = {"ela_ratio": mean_of([run["ela_ratio_bound"] for run in bound])}
+            rows.append(Row((str(number), BOUND), "reference", most))
     return rows
 
 
+def runs_of(figures: Figures, case: str, users: int) -> list[Mapping[str, Any]]:
+    """Figures of a case's runs at a number of users, in the order of seeds."""
+    places = sorted(place for place in figures if (place.case, place.users) == (case, users))
+    return [figures[place] for place in places]
+
+
+def difference(figures: Figures, ours: str, theirs: str, users: int, metric: str) -> Estimate:
+    """First less second, paired over the seeds that both have."""
+    by_seed = [
+        {place.seed: one[metric] for place, one in figures.items() if (place.case, place.users) == (case, users)}
+        for case in (ours, theirs)
+    ]
+    seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
+    return Estimate(*paired_interval(*([one[seed] for seed in seeds] for one in by_seed)))
+
+
 def differences(
-    figures: Mapping[Place, Mapping[str, Any]], schemes: Sequence[str], users: Sequence[int], seeds: Sequence[int]
+    figures: Figures, schemes: Sequence[str], users: Sequence[int], metrics: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Proposed less every other scheme, paired over seeds, in ELA share, ELA ratio and median QoE."""
-    told: list[dict[str, Any]] = []
-    for number in users:
-        for scheme in schemes:
-            if scheme == PROPOSED:
-                continue
-            for name in ("ela_share", "ela_ratio", "qoe_median"):
-                ours, theirs = (
-                    [figures[Place(one, number, seed)][name] for seed in seeds] for one in (PROPOSED, scheme)
-                )
-                mean, low, high = paired_interval(ours, theirs)
-                told.append(
-                    {"users": number, "against": scheme, "metric": name, "mean": mean, "low": low, "high": high}
-                )
-    return told
+    """Proposed less every other scheme at every number of users."""
+    return [
+        {
+            "users": number,
+            "against": scheme,
+            "metric": metric,
+            **vars(difference(figures, PROPOSED, scheme, number, metric)),
+        }
+        for number in users
+        for scheme in schemes
+        if scheme != PROPOSED
+        for metric in metrics
+    ]
 
 
-def claims_of(told: Sequence[Mapping[str, Any]]) -> list[Claim]:
-    """The paper's claims, each decided by the weakest of its differences: it holds where no interval includes 0."""
-    claims: list[Claim] = []
-    for name, statement in (
-        ("ela_ratio", "the proposed scheme has the highest mean ELA ratio at every number of users"),
-        ("ela_share", "the proposed scheme has the highest share of agreements reached at every number of users"),
-        ("qoe_median", "the proposed scheme has the highest median QoE at every number of users"),
+def claims_of(told: Sequence[Mapping[str, Any]], figures: Figures, schemes: Sequence[str]) -> list[Claim]:
+    """The paper's claims and what acceptance asks, each decided by the weakest of its paired differences."""
+    claims = [
+        _everywhere(told, "ela_ratio", "the proposed scheme has the highest mean ELA ratio at every number of users"),
+        _everywhere(told, "qoe_median", "the proposed scheme has the highest median QoE at every number of users"),
+        _percentiles(figures, schemes),
+    ]
+    if "pdrl-l1" in schemes:
+        claims.append(_between(figures))
+    for worst, metric, sign, statement in (
+        ("hsla-l2", "ela_ratio", -1, "HSLA-L2 has the lowest mean ELA ratio of the paper's schemes"),
+        ("no-agents", "qoe_median", -1, "no agents has the lowest median QoE of the paper's schemes"),
+        ("no-agents", "qoe_iqr", 1, "no agents spreads QoE the most of the paper's schemes"),
     ):
-        mine = [one for one in told if one["metric"] == name]
-        weakest = min(mine, key=lambda one: one["low"])
-        where = f" (weakest: against {SCHEMES[weakest['against']].title}, {weakest['users']} users)"
-        measured = Estimate(weakest["mean"], weakest["low"], weakest["high"])
-        claims.append(Claim(statement + where, measured, weakest["low"] > 0))
+        others = [scheme for scheme in schemes if scheme not in (worst, "pf")]
+        if worst in schemes and others:
+            claims.append(_extreme(figures, worst, others, metric, sign, statement))
     return claims
 
 
-def _mean(values: Sequence[float]) -> Estimate:
+def _everywhere(told: Sequence[Mapping[str, Any]], metric: str, statement: str) -> Claim:
+    mine = [one for one in told if one["metric"] == metric]
+    weakest = min(mine, key=lambda one: one["low"])
+    where = f" (weakest: against {CASES[weakest['against']].title}, {weakest['users']} users)"
+    return Claim(statement + where, Estimate(weakest["value"], weakest["low"], weakest["high"]), weakest["low"] > 0)
+
+
+def _percentiles(figures: Figures, schemes: Sequence[str]) -> Claim:
+    """At how many of the percentiles 5, 10 .. 95 of the ratio the proposed scheme is highest, all runs together."""
+    mean = {scheme: _mean_percentiles(figures, scheme) for scheme in schemes}
+    highest = np.all([mean[PROPOSED] >= mean[scheme] for scheme in schemes], axis=0)
+    share = float(np.mean(highest))
+    return Claim("the proposed scheme has the highest ELA ratio in most percentiles", Estimate(share), share > 0.5)
+
+
+def _mean_percentiles(figures: Figures, scheme: str) -> Float[np.ndarray, " percentiles"]:
+    runs = [list(one["ela_ratio_percentiles"].values()) for place, one in figures.items() if place.case == scheme]
+    return np.mean(runs, axis=0)
+
+
+def _between(figures: Figures) -> Claim:
+    """Mean gap of the percentile curves where the proposed scheme's ratio lies between .6 and .7."""
+    ours, theirs = (_mean_percentiles(figures, scheme) for scheme in (PROPOSED, "pdrl-l1"))
+    there = (ours >= 0.6) & (ours <= 0.7)
+    gap = float(np.mean((theirs - ours)[there])) if there.any() else float("nan")
+    return Claim("PDRL-L1 is slightly better where ratios lie between .6 and .7", Estimate(gap), gap > 0)
+
+
+def _extreme(figures: Figures, worst: str, others: Sequence[str], metric: str, sign: int, statement: str) -> Claim:
+    """The scheme `worst` lies below (sign -1) or above (+1) all `others` at every number of users."""
+    users = sorted({place.users for place in figures if place.case in others})
+    gaps = [(other, number, difference(figures, worst, other, number, metric)) for other in others for number in users]
+
+    def sure(gap: Estimate) -> float:
+        end = gap.high if sign < 0 else gap.low
+        return sign * (end if end is not None else gap.value)
+
+    other, number, weakest = min(gaps, key=lambda one: sure(one[2]))
+    where = f" (weakest: against {CASES[other].title}, {number} users)"
+    return Claim(statement + where, weakest, sure(weakest) > 0)
+
+
+def mean_of(values: Sequence[float]) -> Estimate:
+    """Mean with its 95 % interval (Student) over seeds."""
     if len(values) < 2:
         return Estimate(float(np.mean(values)))
-    mean, low, high = paired_interval(values, [0.0] * len(values))
-    return Estimate(mean, low, high)
+    return Estimate(*paired_interval(values, [0.0] * len(values)))
+
+
+def _mean_of(values: Float[np.ndarray, " minutes"]) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

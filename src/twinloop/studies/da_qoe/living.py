@@ -1,57 +1,88 @@
-"""Runs of the study: worlds of one scheme side by side, saved one by one, so that a study can go on."""
+"""Runs of the study: worlds of like cases side by side, saved one by one, so that a study can go on."""
 
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Array, Bool, Float, Float32
+from scipy.ndimage import maximum_filter1d
 
+from twinloop.loop import Loop, LoopState
+from twinloop.network import SimulatedNetwork
+from twinloop.qoe import Conditions, behaviour_of, environment_of
 from twinloop.runs import LaneBlock, Lanes
-from twinloop.studies.da_qoe.setting import SCHEMES, present, with_users, world
+from twinloop.scenario import Scenario, agreements
+from twinloop.simulator import Params, Raters, true_experience
+from twinloop.studies.da_qoe.setting import World, present, with_users, world
+from twinloop.studies.da_qoe.variants import CASES
 
-AT_ONCE = 10
-"""Worlds side by side in one compiled call."""
+AT_ONCE = 25
+"""Most worlds side by side in one compiled call."""
 
+_THREADS = 2
 _MINUTE_SLOTS = 60
 
 
 class Place(NamedTuple):
-    """One run: a scheme, a number of users, a seed."""
+    """One run: a case, a number of users, a seed, and how long it lasts."""
 
-    scheme: str
+    case: str
     users: int
     seed: int
+    minutes: int
 
 
 @dataclass(frozen=True)
 class Lived:
     """What one run brought, by minute: true experience and what was agreed, and use of resources.
 
-    `load` is the bandwidth that the top version would have asked for, over what there is; `refused` the share of slots
-    in which the internal loop kept the standing decision; `wall_s` the time of the whole call over its worlds.
+    `ceiling` is what the user would have experienced in the same minute at the best quality without a stall, `factor`
+    the true I(B, C); `hz_per_bps` the bandwidth that a bit per second took in the best of the slots in which it could
+    have been sent ahead, and `cell` where. `load` is the bandwidth that the top version would have asked for, over what
+    there is; `refused` the share of slots in which the internal loop kept the standing decision; `stage` and `score`
+    of adaptive windows, NaN where they were not asked; `decided` where slices were; `wall_s` and `compile_s` are of the
+    whole call over its worlds.
     """
 
     experience: Float32[np.ndarray, "minutes users"]
     believed: Float32[np.ndarray, "minutes users"]
+    ceiling: Float32[np.ndarray, "minutes users"]
     agreed: Float32[np.ndarray, " users"]
+    rule: Float32[np.ndarray, " users"]
     present: Bool[np.ndarray, " users"]
     stall_s: Float32[np.ndarray, "minutes users"]
     quality: Float32[np.ndarray, "minutes users"]
+    factor: Float32[np.ndarray, "minutes users"]
+    hz_per_bps: Float32[np.ndarray, "minutes users"]
+    cell: Float32[np.ndarray, "minutes users"]
+    cell_hz: Float32[np.ndarray, " cells"]
+    version_bps: Float32[np.ndarray, " versions"]
     bandwidth_use: Float32[np.ndarray, " minutes"]
     cycles_use: Float32[np.ndarray, " minutes"]
     load: Float32[np.ndarray, " minutes"]
     reserved_hz: Float32[np.ndarray, "minutes slices"]
+    decided: Float32[np.ndarray, " minutes"]
     window_won: Float32[np.ndarray, " minutes"]
+    window_value: Float32[np.ndarray, " minutes"]
+    window_bound: Float32[np.ndarray, " minutes"]
+    stage: Float32[np.ndarray, " minutes"]
+    score: Float32[np.ndarray, " minutes"]
     refused: Float32[np.ndarray, " minutes"]
+    twin_bits: Float32[np.ndarray, " minutes"]
     wall_s: Float32[np.ndarray, ""]
+    compile_s: Float32[np.ndarray, ""]
 
 
 def saved(folder: Path, place: Place) -> Path:
     """Where a run is kept."""
-    return folder / "runs" / f"{place.scheme}-{place.users}-{place.seed}.npz"
+    return folder / "runs" / f"{place.case}-{place.users}-{place.seed}-{place.minutes}min.npz"
 
 
 def load_lived(path: Path) -> Lived:
@@ -60,75 +91,171 @@ def load_lived(path: Path) -> Lived:
         return Lived(**{name: held[name] for name in held.files})
 
 
-def live_all(
-    places: Sequence[Place], minutes: int, folder: Path, progress: Callable[[int, int], None]
-) -> dict[Place, Lived]:
-    """Every run, those on file from file; a file is written as soon as its run is over."""
+def first_minutes(lived: Lived, minutes: int) -> Lived:
+    """The run as far as that minute: what is later cannot have changed it."""
+    whole = len(lived.experience)
+    by_minute = [name for name, value in vars(lived).items() if value.ndim and value.shape[0] == whole]
+    apart = {"agreed", "rule", "present", "cell_hz", "version_bps"}
+    return replace(lived, **{name: getattr(lived, name)[:minutes] for name in by_minute if name not in apart})
+
+
+def live_all(places: Sequence[Place], folder: Path, progress: Callable[[int, int], None]) -> dict[Place, Lived]:
+    """Every run, those on file from file; a file is written as soon as its run is over.
+
+    Batches of like cases are lived by two threads; the first of a kind compiles for the others.
+    """
     folder.joinpath("runs").mkdir(parents=True, exist_ok=True)
     lacking = [place for place in places if not saved(folder, place).exists()]
-    done = len(places) - len(lacking)
-    progress(done * minutes, len(places) * minutes)
-    for scheme in dict.fromkeys(place.scheme for place in lacking):
-        mine = [place for place in lacking if place.scheme == scheme]
-        for first in range(0, len(mine), AT_ONCE):
-            batch = mine[first : first + AT_ONCE]
+    total = sum(place.minutes for place in places)
+    count = _Count(total - sum(place.minutes for place in lacking), total, progress)
+    progress(count.done, total)
+    batches = list(_batches(lacking))
+    locks = {_kind(batch[0]): threading.Lock() for batch in batches}
+    stop = threading.Event()
 
-            def lived(minute: int, before: int = done, count: int = len(batch)) -> None:
-                progress(before * minutes + minute * count, len(places) * minutes)
+    def live(batch: Sequence[Place]) -> None:
+        for place, run in zip(batch, _live(batch, locks[_kind(batch[0])], count.add, stop), strict=True):
+            _save(saved(folder, place), run)
 
-            for place, run in zip(batch, _live(batch, minutes, lived), strict=True):
-                _save(saved(folder, place), run)
-            done += len(batch)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        under_way = [threads.submit(live, batch) for batch in batches]
+        try:
+            for one in under_way:
+                one.result()
+        except BaseException:
+            stop.set()
+            threads.shutdown(cancel_futures=True)
+            raise
     return {place: load_lived(saved(folder, place)) for place in places}
 
 
-def _live(batch: Sequence[Place], minutes: int, lived: Callable[[int], None]) -> list[Lived]:
-    """The runs of one scheme; a short batch is filled up with its last world, so that all share one program."""
-    filled = [*batch, *[batch[-1]] * (AT_ONCE - len(batch))] if len(batch) > 1 else list(batch)
-    numbers = iter([place.users for place in filled])
-    scheme = SCHEMES[batch[0].scheme]
-    lanes = Lanes(
-        [world(scheme, place.seed, minutes) for place in filled],
-        minutes * _MINUTE_SLOTS,
-        prepare=lambda _, loop, state: with_users(next(numbers), loop, state),
-    )
-    agreed = lanes.agreed
-    compiled = lanes.compile()
+class _Count:
+    """Minutes lived of all, told as they pass by several threads."""
+
+    def __init__(self, done: int, total: int, progress: Callable[[int, int], None]) -> None:
+        self.done, self._total, self._progress = done, total, progress
+        self._lock = threading.Lock()
+
+    def add(self, minutes: int) -> None:
+        with self._lock:
+            self.done += minutes
+            self._progress(self.done, self._total)
+
+
+def _kind(place: Place) -> tuple[object, ...]:
+    """Runs of one kind share a compiled program when as many live side by side."""
+    return (*CASES[place.case].kin, place.minutes)
+
+
+def _batches(places: Sequence[Place]) -> Iterator[list[Place]]:
+    """Runs of a kind in batches of one size, the last ones filled up by repeating a run."""
+    for kind in dict.fromkeys(_kind(place) for place in places):
+        mine = [place for place in places if _kind(place) == kind]
+        count = -(-len(mine) // AT_ONCE)
+        size = -(-len(mine) // count)
+        for first in range(0, len(mine), size):
+            yield mine[first : first + size]
+
+
+class StoppedEarly(Exception):  # noqa: N818 -- an order to stop, not an error
+    """Another batch failed or the person has had enough."""
+
+
+def _live(
+    batch: Sequence[Place], compiling: threading.Lock, lived: Callable[[int], None], stop: threading.Event
+) -> list[Lived]:
+    size = len(batch)
+    numbers = iter([place.users for place in batch])
+    cases = iter([CASES[place.case] for place in batch])
+
+    def prepare(_: Scenario, loop: Loop[SimulatedNetwork], state: LoopState) -> World:
+        return with_users(next(numbers), *next(cases).prepare(loop, state))
+
+    scenarios = [world(CASES[place.case], place.seed, place.minutes) for place in batch]
+    lanes = Lanes(scenarios, batch[0].minutes * _MINUTE_SLOTS, prepare=prepare)
+    with compiling:
+        begun = time.perf_counter()
+        compiled = lanes.compile()
+        compile_s = time.perf_counter() - begun
     begun = time.perf_counter()
-    minute: list[list[dict[str, np.ndarray]]] = [[] for _ in filled]
-    for number, blocks in enumerate(lanes.live(compiled)):
+    minutes: list[list[dict[str, np.ndarray]]] = [[] for _ in batch]
+    for blocks in lanes.live(compiled):
+        if stop.is_set():
+            raise StoppedEarly
         for block in blocks:
-            minute[block.lane].append(_minute(block, lanes))
-        lived(number + 1)
-    wall_s = np.float32((time.perf_counter() - begun) / len(filled))
+            minutes[block.lane].append(_minute(block, lanes))
+        lived(size)
+    times = [np.float32(seconds / size) for seconds in (time.perf_counter() - begun, compile_s)]
     return [
-        Lived(
-            agreed=agreed[row],
-            present=present(place.users),
-            wall_s=np.asarray(wall_s),
-            **{name: np.stack([one[name] for one in minute[row]]).astype(np.float32) for name in minute[row][0]},
-        )
-        for row, place in enumerate(batch)
+        _lived(place, scenario, lanes.loops[lane].network.params, minutes[lane], times)
+        for lane, (place, scenario) in enumerate(zip(batch, scenarios, strict=True))
     ]
+
+
+def _lived(
+    place: Place, scenario: Scenario, params: Params, minutes: list[dict[str, np.ndarray]], times: list[np.float32]
+) -> Lived:
+    columns = {name: np.stack([one[name] for one in minutes]).astype(np.float32) for name in minutes[0]}
+    assert params.raters is not None
+    ceiling, factor = _ceiling(params.raters, columns.pop("swipes"), columns.pop("speed_mps"))
+    return Lived(
+        agreed=np.asarray(agreements(scenario)),
+        rule=np.asarray(params.raters.models.rule, np.float32),
+        present=present(place.users),
+        cell_hz=np.asarray(params.topology.cell_bandwidth_hz),
+        version_bps=np.asarray(params.catalogue.version_bps),
+        ceiling=np.asarray(ceiling),
+        factor=np.asarray(factor),
+        wall_s=np.asarray(times[0]),
+        compile_s=np.asarray(times[1]),
+        **columns,
+    )
+
+
+@jax.jit
+def _ceiling(
+    raters: Raters, swipes: Float[Any, "minutes users"], speed_mps: Float[Any, "minutes users"]
+) -> tuple[Array, Array]:
+    """E* at the best quality without a stall, and the factor I, of every minute."""
+
+    def one(left: Float[Array, " users"], speed: Float[Array, " users"]) -> tuple[Array, Array]:
+        none = jnp.zeros_like(speed)
+        best = Conditions(none, none + 1.0, behaviour_of(left), environment_of(speed))
+        return true_experience(raters, best), raters.models.factor(best)
+
+    return jax.vmap(one)(swipes, speed_mps)
 
 
 def _minute(block: LaneBlock, lanes: Lanes) -> dict[str, np.ndarray]:
     truth, trace = block.truth, block.trace
     used_hz = truth["used_bandwidth_hz"] + truth["overhead_bandwidth_hz"]
-    bandwidth = float(np.sum(np.asarray(lanes.loops[block.lane].network.params.topology.cell_bandwidth_hz)))
+    params = lanes.loops[block.lane].network.params
+    bandwidth = float(np.sum(np.asarray(params.topology.cell_bandwidth_hz)))
     played = np.maximum(1.0 - truth["rebuffer_s"], 0.0)
-    won = np.nan if block.verdict is None else float(block.verdict["winner"] >= 0)
+    efficiency = np.maximum(truth["spectral_efficiency"][:, : truth["experience"].shape[1]], 1e-3)
+    ahead = max(round(float(params.player.buffer_cap_s)), 1)
+    verdict = block.verdict or {}
     return {
         "experience": truth["experience"][-1],
         "believed": trace["believed"][-1],
         "stall_s": truth["rebuffer_s"].sum(axis=0),
         "quality": (played * truth["quality"]).sum(axis=0) / np.maximum(played.sum(axis=0), 1e-6),
+        "swipes": truth["swipes"].sum(axis=0),
+        "speed_mps": truth["speed_mps"].mean(axis=0),
+        "hz_per_bps": np.mean(1.0 / maximum_filter1d(efficiency, 2 * ahead + 1, axis=0), axis=0),
+        "cell": truth["serving_cell"][len(efficiency) // 2],
         "bandwidth_use": np.asarray(used_hz.sum(axis=1).mean() / bandwidth),
         "cycles_use": np.asarray(truth["utilisation"].mean()),
         "load": np.asarray(trace["load_hz"].sum(axis=1).mean() / bandwidth),
         "reserved_hz": trace["slice_bandwidth_hz"][-1].sum(axis=0),
-        "window_won": np.asarray(won),
+        "decided": np.asarray(float(block.verdict is not None)),
+        "window_won": np.asarray(float(verdict["winner"] >= 0) if verdict else np.nan),
+        "window_value": np.asarray(verdict.get("value", np.nan)),
+        "window_bound": np.asarray(verdict.get("bound", np.nan)),
+        "stage": np.asarray(block.pace.get("stage", np.nan)),
+        "score": np.asarray(block.pace.get("score", np.nan)),
         "refused": np.asarray((trace["code"] != 0).mean()),
+        "twin_bits": np.asarray(trace["bits"].sum()),
     }
 
 

@@ -1,9 +1,9 @@
 """The setting of paper 000 (IV): who is there, and which schemes manage the network."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jaxtyping import Bool
 
 from twinloop.loop import Loop, LoopState
 from twinloop.network import SimulatedNetwork
+from twinloop.runs import BY_EXPERIENCE
 from twinloop.scenario import Scenario, load
 
 USERS = (16, 18, 20, 22, 24)
@@ -19,59 +20,92 @@ CAPACITY = 24
 HORIZON, SAMPLES = 5, 8
 PROPOSED = "proposed"
 
+World = tuple[Loop[SimulatedNetwork], LoopState]
+Part = Literal["scheme", "window", "ablation", "control", "mismatch", "load"]
+
+
+def _as_is(scenario: Scenario) -> Scenario:
+    return scenario
+
+
+def _unchanged(loop: Loop[SimulatedNetwork], state: LoopState) -> World:
+    return loop, state
+
 
 @dataclass(frozen=True)
-class Scheme:
-    """Who decides: what `policy` of the scenario becomes, and what the scheme is in a sentence."""
+class Case:
+    """A way to manage the network, or a world to manage: what `policy` of the scenario becomes, what else changes.
+
+    Cases of like policies (`kin`) differ in figures alone and share a compiled program. `base` is the case that this
+    one is held against in the part of the study it belongs to.
+    """
 
     title: str
     about: str
     policy: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    part: Part = "scheme"
+    base: str = PROPOSED
+    change: Callable[[Scenario], Scenario] = _as_is
+    prepare: Callable[[Loop[SimulatedNetwork], LoopState], World] = _unchanged
+
+    @property
+    def kin(self) -> tuple[str, ...]:
+        """What decides the shape of the compiled program."""
+        return tuple(str(self.policy.get(name)) for name in ("reservation", "allocation", "objective"))
+
+    @property
+    def follows(self) -> bool:
+        """Whether anything is decided by how people feel."""
+        return self.policy.get("objective") == "experience"
 
 
-SCHEMES: Mapping[str, Scheme] = MappingProxyType(
+_AGENTS = dict(BY_EXPERIENCE)
+_GREEDY = {"reservation": "greedy", "allocation": "experience", "objective": "experience"}
+_BLIND = {"reservation": "greedy", "allocation": "round_robin"}
+_FAIR = {"reservation": "convex", "allocation": "proportional_fair"}
+
+SCHEMES: Mapping[str, Case] = MappingProxyType(
     {
-        PROPOSED: Scheme(
+        PROPOSED: Case(
             "proposed",
-            "demand by users' own models of experience and ELAs, reserved by gain; versions by experience every slot; "
-            "the internal loop judges by experience",
-            {"reservation": "agents", "allocation": "experience", "objective": "experience"},
+            "demand by users' own models of experience and ELAs, slices by gain of experience, windows that follow the "
+            "network; versions by experience every slot; the internal loop judges by experience",
+            _AGENTS,
         ),
-        "hsla-l2": Scheme(
+        "pdrl-l1": Case(
+            "PDRL-L1",
+            "a Q-network of 5 layers in place of level one's slot decisions; slices and judge as proposed",
+            _AGENTS | {"allocation": "pdrl"},
+        ),
+        "hsla-l2": Case(
             "HSLA-L2",
-            "demand by bits: a promised rate (SLA) of 2 Mbit/s, reserved greedily; slots as in the proposed scheme",
-            {"reservation": "greedy", "allocation": "experience", "objective": "experience"},
+            "slices by a promised rate (SLA) every 3 minutes, cut alike where short; slots and judge as proposed",
+            _GREEDY,
         ),
-        "no-agents": Scheme(
+        "no-agents": Case(
             "no agents",
-            "demand by bits, reserved greedily; round robin in the slot",
-            {"reservation": "greedy", "allocation": "round_robin"},
+            "slices by a promised rate every 3 minutes, cut alike where short; round robin in the slot",
+            _BLIND,
         ),
-        "pf": Scheme(
-            "convex + PF",
-            "convex slicing, proportional fair in the slot",
-            {"reservation": "convex", "allocation": "proportional_fair"},
-        ),
-        "utility": Scheme(
-            "convex + utility",
-            "convex slicing, satisfaction with bits maximised in the slot",
-            {"reservation": "convex", "allocation": "utility"},
-        ),
+        "pf": Case("convex + PF", "convex slicing every 3 minutes, proportional fair in the slot", _FAIR),
     }
 )
 
 
-def world(scheme: Scheme, seed: int, minutes: int) -> Scenario:
+def world(case: Case, seed: int, minutes: int) -> Scenario:
     """The scenario of one run; the number of users present is set by `with_users`."""
     described = load("da-qoe")
     judge = described.twin.judge.model_copy(update={"slot_horizon": HORIZON, "samples": SAMPLES})
-    return described.model_copy(
-        update={
-            "seed": seed,
-            "duration": 60.0 * minutes,
-            "twin": described.twin.model_copy(update={"judge": judge}),
-            "policy": described.policy.model_copy(update=dict(scheme.policy)),
-        }
+    twin = {"judge": judge} | ({} if case.follows else {"ratings": 0})
+    return case.change(
+        described.model_copy(
+            update={
+                "seed": seed,
+                "duration": 60.0 * minutes,
+                "twin": described.twin.model_copy(update=twin),
+                "policy": described.policy.model_copy(update=dict(case.policy)),
+            }
+        )
     )
 
 
@@ -83,7 +117,7 @@ def present(users: int) -> Bool[np.ndarray, " capacity"]:
     return (places % each) * classes + places // each < users
 
 
-def with_users(users: int, loop: Loop[SimulatedNetwork], state: LoopState) -> tuple[Loop[SimulatedNetwork], LoopState]:
+def with_users(users: int, loop: Loop[SimulatedNetwork], state: LoopState) -> World:
     """The world with `users` people; the other rows stay empty, so that all numbers of users share one program."""
     there = state.plant.state.active & jnp.asarray(present(users))
     return loop, eqx.tree_at(lambda s: s.plant.state.active, state, there)

@@ -161,7 +161,7 @@ def _effect_of_rater(
 
 def _of_user(model: UsersModel, user: str, row: int, seed: int) -> Explained:
     ratings = jax.tree.map(lambda leaf: leaf[row], model.ratings)
-    there = ratings.weight > 0.0
+    there, stand_ins = ratings.weight >= 1.0, int(((ratings.weight > 0.0) & (ratings.weight < 1.0)).sum())
     values = {told: getattr(ratings.conditions, name) for told, name in _CONDITIONS.items()}
     matters = _matters(list(values), jnp.stack(list(values.values()), axis=1), ratings.score, there, seed)
     everybody = model.ratings.weight > 0.0
@@ -172,8 +172,9 @@ def _of_user(model: UsersModel, user: str, row: int, seed: int) -> Explained:
     )
     structure = int(model.fitted.structure[row])
     sure = float(model.fitted.probability[row, structure])
+    estimated = f", {stand_ins} opinions estimated from behaviour" if stand_ins else ""
     notes = (
-        f"{int(there.sum())} ratings; likeliest rule {RULES[structure // len(IMPACTS)]}, moved by "
+        f"{int(there.sum())} ratings{estimated}; likeliest rule {RULES[structure // len(IMPACTS)]}, moved by "
         f"{IMPACTS[structure % len(IMPACTS)]} (probability {sure:.2f})",
         "curves: the other factors at the median of all users' ratings; intervals without the noise of a score",
     )

@@ -10,10 +10,11 @@ from typing import Final, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Array, Float, Float64
 
 from twinloop.errors import DataError
-from twinloop.qoe import Intake, behaviour_of, environment_of, take_ratings
+from twinloop.qoe import Engagement, Intake, Ratings, behaviour_of, environment_of, take_ratings
+from twinloop.training.experience.unrated import Behaviour
 from twinloop.units import mps_from_kmh
 
 Scale = Literal["5", "100"]
@@ -61,6 +62,9 @@ COLUMNS: Final[Mapping[str, _Unit]] = MappingProxyType(
 )
 """Columns of factors, each with its unit, range and the condition of a rated minute that it gives."""
 
+BEHAVIOUR: Final = ("watch_ratio", "early_swipe_share")
+"""Columns of how a minute was used: watched part of its videos, and share of them left early, both in [0, 1]."""
+
 _NEEDED = ("user", "score")
 _ENDS: Final[Mapping[str, tuple[float, float]]] = MappingProxyType({"5": (1.0, 5.0), "100": (0.0, 100.0)})
 _AGREE = 0.02
@@ -69,17 +73,21 @@ _TELLING = 3
 
 @dataclass(frozen=True)
 class OwnScores:
-    """Ratings by user, the scale that scores were given on, and what was noticed, a line each."""
+    """Ratings by user, the scale that scores were given on, and what was noticed, a line each; `behaviour` where there
+    are columns of it.
+    """
 
     intake: Intake
     scale: Scale
     notes: tuple[str, ...]
+    behaviour: Behaviour | None = None
 
 
 def read_own_scores(path: Path, scale: Scale | None = None) -> OwnScores:
     """Ratings from the columns user, score and those of `COLUMNS` that are there.
 
-    A score on 0-100 counts as 1 + score/25. A row without a score makes its user known, no more. Raises DataError,
+    A score on 0-100 counts as 1 + score/25. A row without a score makes its user known, no more, unless there are
+    columns of `BEHAVIOUR`. Raises DataError,
     naming line, column, value and what is allowed: for scores outside the scale, contradicting scales or units, unknown
     columns close to a known one, and files without users, scores or factors.
     """
@@ -102,7 +110,47 @@ def read_own_scores(path: Path, scale: Scale | None = None) -> OwnScores:
     score = said if used == "5" else 1.0 + said / 25.0
     intake = take_ratings(who, score, conditions, known=users, source=path)
     told = "1-5" if used == "5" else "0-100, counted as 1 + score/25"
-    return OwnScores(intake, used, (f"scores are on {told}", *notes, *intake.notes))
+    behaviour = None
+    if set(header) & set(BEHAVIOUR):
+        behaviour = _behaviour_of(path, header, lines, cells, rated, intake)
+    return OwnScores(intake, used, (f"scores are on {told}", *notes, *intake.notes), behaviour)
+
+
+def _behaviour_of(
+    path: Path,
+    header: Sequence[str],
+    lines: Sequence[int],
+    cells: Sequence[Sequence[str]],
+    rated: np.ndarray,
+    intake: Intake,
+) -> Behaviour:
+    """Behaviour in rated minutes, and conditions and behaviour in all others."""
+    parts: dict[bool, tuple[Ratings, Engagement]] = {}
+    for scored in (True, False):
+        chosen = [row for row, there in enumerate(rated) if bool(there) == scored]
+        at, kept = [lines[row] for row in chosen], [cells[row] for row in chosen]
+        who = [row[header.index("user")] for row in kept]
+        conditions, _ = _conditions(path, header, at, kept)
+        minutes = take_ratings(who, np.full(len(who), 3.0), conditions, known=intake.users, source=path).ratings
+        used = [
+            _numbers(path, name, at, [row[header.index(name)] for row in kept], 0.0, 1.0)
+            if name in header
+            else np.zeros(len(who))
+            for name in BEHAVIOUR
+        ]
+        watch, early = (_by_user(intake.users, who, column, minutes.score.shape[1]) for column in used)
+        parts[scored] = (minutes, Engagement(watch, early, minutes.conditions.stall_s))
+    minutes, engagement = parts[False]
+    return Behaviour(parts[True][1], engagement, minutes.conditions, minutes.weight)
+
+
+def _by_user(users: Sequence[str], who: Sequence[str], column: Values, width: int) -> Float[Array, "users periods"]:
+    """A column by user, each user's rows in their order, as `take_ratings` sets them."""
+    table = np.zeros((len(users), width), np.float32)
+    for row, user in enumerate(users):
+        own = column[[one == user for one in who]]
+        table[row, : len(own)] = own
+    return jnp.asarray(table)
 
 
 def _read(path: Path) -> tuple[list[str], list[int], list[list[str]]]:
@@ -129,8 +177,8 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     if twice is not None:
         raise DataError(path, f"column {twice!r} stands twice", "each column once", line=1)
     for name in header:
-        near = get_close_matches(name, COLUMNS, n=1, cutoff=0.7)
-        if name not in COLUMNS and name not in _NEEDED and near:
+        near = get_close_matches(name, (*COLUMNS, *BEHAVIOUR), n=1, cutoff=0.7)
+        if name not in COLUMNS and name not in (*_NEEDED, *BEHAVIOUR) and near:
             raise DataError(path, f"unknown column {name!r}", f"{near[0]}; units stand in the name", line=1)
     if not set(header) & set(COLUMNS):
         raise DataError(path, "no column of a factor", f"some of {', '.join(COLUMNS)}", line=1)
@@ -183,7 +231,7 @@ def _conditions(
     source: dict[str, str] = {}
     notes: list[str] = []
     for index, name in enumerate(header):
-        if name in _NEEDED:
+        if name in (*_NEEDED, *BEHAVIOUR):
             continue
         if name not in COLUMNS:
             notes.append(f"column {name} is unknown and not used")

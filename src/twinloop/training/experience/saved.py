@@ -34,6 +34,7 @@ from twinloop.training.experience.population import (
 )
 from twinloop.training.experience.sessions import DEVICES, Sessions, sessions_of
 from twinloop.training.experience.structured import first_guess
+from twinloop.training.experience.unrated import fit_by_scores, with_estimates
 
 _SESSIONS, _FACTORS = "opinion of streaming sessions", "opinion by user"
 _CHUNKS = 7
@@ -95,11 +96,15 @@ def fit_and_save(
             )
         return _fit_sessions(data.parent if data.name == "waterloo4" else data, out, seed, command, contents)
     own = read_own_scores(data, scale)
-    model = UsersModel(own.intake.ratings, eqx.filter_jit(fit_users)(own.intake.ratings))
-    shape = {"users": list(own.intake.users), "ratings": int(own.intake.ratings.score.shape[1])}
-    card = {"kind": _FACTORS, "data": data.name, "scale": own.scale, "command": command, "notes": list(own.notes)}
-    save_model(out, model, card | shape)
-    return Made(own.intake.users, own.notes)
+    ratings, told = own.intake.ratings, own.notes
+    if own.behaviour is not None:
+        ratings, line = with_estimates(ratings, own.behaviour, own.intake.users)
+        told = (*told, line)
+    fitted = fit_by_scores(own.intake.ratings, ratings)
+    shape = {"users": list(own.intake.users), "ratings": int(ratings.score.shape[1])}
+    card = {"kind": _FACTORS, "data": data.name, "scale": own.scale, "command": command, "notes": list(told)}
+    save_model(out, UsersModel(ratings, fitted), card | shape)
+    return Made(own.intake.users, told)
 
 
 def _fit_sessions(data: Path, out: Path, seed: int, command: str, contents: Contents) -> Made:

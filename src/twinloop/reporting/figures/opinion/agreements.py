@@ -10,18 +10,21 @@ from twinloop.reporting.figures.canvas import INK, MUTED, WIDE_PX, legend_below,
 
 
 @styled
-def plot_agreement_ratio(ratio: Mapping[str, Float[np.ndarray, "_"]], title: str) -> Figure:
-    """Distribution of experience over agreement, a line a scheme; right of 1 agreements are kept."""
-    figure, axes = panels(title, width=WIDE_PX, height=380)
-    axis = axes[0, 0]
-    for index, (name, values) in enumerate(ratio.items()):
-        ordered = np.sort(values)
-        axis.plot(ordered, np.arange(1, len(ordered) + 1) / len(ordered), label=name, **line_style(index))
-    axis.axvline(1.0, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
-    axis.set_xlabel("experience / agreed experience, mean of 3 minutes")
-    axis.set_ylabel("share of users and periods at or below")
-    axis.set_ylim(0, 1)
-    axis.set_xlim(0.2, 1.6)
+def plot_agreement_ratio(ratio: Mapping[str, Mapping[int, Float[np.ndarray, "_"]]], title: str) -> Figure:
+    """Distribution of experience over agreement by number of users, a line a scheme; right of 1 agreements are kept."""
+    numbers = list(next(iter(ratio.values())))
+    figure, axes = panels(title, 1, len(numbers), width=WIDE_PX, height=380, sharey=True)
+    for column, number in enumerate(numbers):
+        axis = axes[0, column]
+        for index, (name, by_users) in enumerate(ratio.items()):
+            ordered = np.sort(by_users[number])
+            axis.plot(ordered, np.arange(1, len(ordered) + 1) / len(ordered), label=name, **line_style(index))
+        axis.axvline(1.0, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
+        axis.set_title(f"{number} users")
+        axis.set_ylim(0, 1)
+        axis.set_xlim(0.2, 1.5)
+    figure.supxlabel("experience / agreed experience, mean of 3 minutes", fontsize=13, color=MUTED)
+    axes[0, 0].set_ylabel("share at or below")
     legend_below(figure)
     return figure
 

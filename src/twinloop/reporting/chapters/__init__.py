@@ -1,0 +1,1 @@
+"""Chapters that only some reports have, and the page of a study."""

@@ -1,0 +1,124 @@
+"""Schemes of a study against each other: by number of users, by window, one gap after another. Plain arrays."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from twinloop.reporting.figures.canvas import (
+    BLUE,
+    INK,
+    MUTED,
+    SERIES,
+    VERMILLION,
+    WIDE_PX,
+    legend_below,
+    line_style,
+    panels,
+    styled,
+)
+
+
+class Bar(NamedTuple):
+    """A mean with the ends of its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@styled
+def plot_ratio_by_users(
+    ratio: Mapping[str, Mapping[int, Bar]], bound: Mapping[int, Bar], title: str, label: str
+) -> Figure:
+    """A figure of every scheme by number of users with its intervals, and what nobody can exceed."""
+    figure, axes = panels(title, width=WIDE_PX, height=360)
+    axis = axes[0, 0]
+    for index, (name, by_users) in enumerate(ratio.items()):
+        numbers = np.array(list(by_users), float) + 0.08 * (index - (len(ratio) - 1) / 2)
+        values = np.array([bar.value for bar in by_users.values()])
+        ends = np.abs(np.array([[bar.low, bar.high] for bar in by_users.values()]).T - values)
+        axis.errorbar(numbers, values, yerr=ends, marker="o", markersize=5, capsize=3, label=name, **line_style(index))
+    if bound:
+        axis.plot(
+            list(bound), [bar.value for bar in bound.values()], color=MUTED, linewidth=1.4, linestyle=(0, (2, 2)),
+            label="clairvoyant bound",
+        )  # fmt: skip
+    axis.set_xticks(sorted({number for by_users in ratio.values() for number in by_users}))
+    axis.set_xlabel("users")
+    axis.set_ylabel(label)
+    legend_below(figure)
+    return figure
+
+
+@styled
+def plot_gaps(gaps: Mapping[str, Bar], title: str, label: str) -> Figure:
+    """Paired differences with their intervals, one below the other; left of the line the first one is worse."""
+    figure, axes = panels(title, width=WIDE_PX, height=90 + 27 * max(len(gaps), 3))
+    axis = axes[0, 0]
+    rows = np.arange(len(gaps))
+    for row, bar in zip(rows, gaps.values(), strict=True):
+        sure = bar.low > 0 or bar.high < 0
+        colour = VERMILLION if sure and bar.value < 0 else BLUE if sure else MUTED
+        axis.plot([bar.low, bar.high], [row, row], color=colour, linewidth=2.2)
+        axis.plot([bar.value], [row], marker="D", markersize=6, color=colour)
+    axis.axvline(0.0, color=INK, linewidth=1.0)
+    axis.set_yticks(rows, list(gaps))
+    axis.set_ylim(len(gaps) - 0.4, -0.6)
+    axis.set_xlabel(label)
+    return figure
+
+
+@styled
+def plot_windows(points: Mapping[str, tuple[Bar, Bar]], title: str) -> Figure:
+    """Every rule of windows by how often slices were decided anew an hour and the ELA ratio that it kept."""
+    figure, axes = panels(title, width=WIDE_PX, height=360)
+    axis = axes[0, 0]
+    for index, (name, (often, kept)) in enumerate(points.items()):
+        colour = SERIES[index % len(SERIES)]
+        axis.errorbar(
+            [often.value], [kept.value], xerr=[[often.value - often.low], [often.high - often.value]],
+            yerr=[[kept.value - kept.low], [kept.high - kept.value]], marker="o", markersize=7, capsize=3,
+            color=colour, linestyle="none", label=name,
+        )  # fmt: skip
+    axis.set_xlabel("reconfigurations enforced per hour")
+    axis.set_ylabel("mean ELA ratio")
+    legend_below(figure)
+    return figure
+
+
+@styled
+def plot_slices_and_windows(
+    reserved_mhz: Float[np.ndarray, "minutes slices"],
+    names: Sequence[str],
+    decided: Float[np.ndarray, " minutes"],
+    score: Float[np.ndarray, " minutes"],
+    stage: Float[np.ndarray, " minutes"],
+    title: str,
+) -> Figure:
+    """Bandwidth of every slice over time with the minutes in which slices were decided, and the dynamics score."""
+    figure, axes = panels(title, 2, 1, width=WIDE_PX, height=460, sharex=True, height_ratios=[3, 2])
+    top, low = axes[:, 0]
+    minutes = np.arange(len(reserved_mhz) + 1)
+    for index, name in enumerate(names):
+        held = np.append(reserved_mhz[:, index], reserved_mhz[-1, index])
+        top.step(minutes, held, where="post", label=name, **line_style(index))
+    for minute in np.flatnonzero(decided > 0):
+        top.axvline(minute, color=MUTED, linewidth=0.7, alpha=0.6)
+    top.set_ylabel("bandwidth (MHz), all cells")
+    top.set_ylim(0)
+    asked = np.flatnonzero(np.isfinite(score))
+    low.plot(asked, score[asked], marker="o", markersize=5, color=BLUE, label="dynamics score")
+    low.set_ylabel("dynamics score")
+    low.set_ylim(0, 1)
+    right = low.twinx()
+    right.step(asked, stage[asked] + 1, where="mid", color=VERMILLION, linestyle=(0, (4, 2)), label="stage")
+    right.set_ylabel("stage (5: shortest windows)")
+    right.set_ylim(0.5, 5.5)
+    right.grid(visible=False)
+    low.set_xlabel("time (min); vertical lines: slices decided")
+    stage_handle = right.get_legend_handles_labels()[0]
+    legend_below(figure, top, extra=[*low.get_legend_handles_labels()[0], *stage_handle])
+    return figure

@@ -1,0 +1,257 @@
+"""The report of the study: claims, schemes, windows, what each part gives, and where the advantage ends."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from twinloop.reporting import (
+    Bar,
+    Chapter,
+    Drawing,
+    Table,
+    Tile,
+    plot_agreement_ratio,
+    plot_experience_by_users,
+    plot_gaps,
+    plot_ratio_by_users,
+    plot_slices_and_windows,
+    plot_windows,
+    write_study,
+)
+from twinloop.studies.da_qoe.judging import BOUND, Figures, difference, experienced, mean_of, ratios_of, runs_of
+from twinloop.studies.da_qoe.living import Lived, Place
+from twinloop.studies.da_qoe.setting import PROPOSED
+from twinloop.studies.da_qoe.variants import CASES, USERS
+from twinloop.studies.evaluate import Estimate, Judgement
+from twinloop.studies.evaluate.judgement import Claim
+
+_SLICES = ("basic", "plus", "gold")
+_COLUMNS = {
+    "ela_ratio": "ELA ratio",
+    "ela_share": "ELAs reached",
+    "ela_share_feasible": "of feasible",
+    "qoe_median": "median QoE",
+    "qoe_iqr": "QoE spread",
+    "stall_s_per_min": "stalls (s/min)",
+    "bandwidth_use": "bandwidth",
+    "cycles_use": "cycles",
+    "twin_kbit_per_s": "reports (kbit/s)",
+    "slot_ms": "ms a slot",
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """All that the page is made of: figures of the schemes, over fewer minutes of variants `beside` their schemes, and
+    of other windows in `full`.
+    """
+
+    judgement: Judgement
+    lived: Mapping[Place, Lived]
+    figures: Figures
+    beside: Figures
+    full: Figures
+    schemes: Sequence[str]
+    variants: Sequence[str]
+    users: Sequence[int]
+    wall_s: float
+
+
+def write_page(directory: Path, told: Told) -> Path:
+    """Write `report.html`. Raises OutputError when the directory cannot be written."""
+    parts = ("window", "ablation", "control", "mismatch", "load")
+    chapters = [_claims(told.judgement.claims), _schemes(told), *(_variants(told, part) for part in parts)]
+    lasting = [run["load_factor"] for run in runs_of(told.figures, told.schemes[0], max(told.users))]
+    tiles = [
+        *_headline(told),
+        Tile("Load factor", f"{np.mean(lasting):.2f}", f"top version asked over bandwidth, {max(told.users)} users"),
+        Tile("Wall time", f"{told.wall_s / 60:.1f} min", "this call, runs on file not lived again"),
+    ]
+    held = sum(claim.holds for claim in told.judgement.claims)
+    story = (
+        f"{held} of {len(told.judgement.claims)} claims hold on these seeds. Every scheme met the same people, ways "
+        "and channels, and all are scored by the true experience of people, which no scheme can see."
+    )
+    return write_study(
+        directory,
+        title="Digital agents that manage by experience",
+        subtitle=told.judgement.title,
+        story=story,
+        notices=(),
+        tiles=tiles,
+        chapters=[chapter for chapter in chapters if chapter is not None],
+        method=told.judgement.method,
+        schemes=[(CASES[name].title, CASES[name].about) for name in (*told.schemes, *told.variants)],
+    )
+
+
+def _headline(told: Told) -> list[Tile]:
+    most = max(told.users)
+    runs = runs_of(told.figures, told.schemes[0], most)
+    name = CASES[told.schemes[0]].title
+    return [
+        Tile(
+            "ELA ratio",
+            f"{np.mean([run['ela_ratio'] for run in runs]):.3f}",
+            f"{name}, {most} users; nobody could exceed {np.mean([run['ela_ratio_bound'] for run in runs]):.3f}",
+            primary=True,
+        ),
+        Tile(
+            "Median QoE", f"{np.mean([run['qoe_median'] for run in runs]):.2f}", f"{name}, {most} users", primary=True
+        ),
+        Tile(
+            "ELAs reached",
+            f"{np.mean([run['ela_share'] for run in runs]):.0%}",
+            f"of users and 3-minute periods; {np.mean([run['feasible'] for run in runs]):.0%} were feasible at all",
+        ),
+    ]
+
+
+def _claims(claims: Sequence[Claim]) -> Chapter:
+    rows = [[claim.statement, _text(claim.measured), "holds" if claim.holds else "does not hold"] for claim in claims]
+    note = "Differences are proposed less other, paired over seeds, with the 95 % interval in brackets."
+    lead = "What the paper claims and what was promised before the runs, each decided by its weakest comparison."
+    table = Table("Claims", ["claim", "measured", "verdict"], rows, note, wide=True)
+    return Chapter("claims", "What holds", lead, {}, [table] if rows else [])
+
+
+def _schemes(told: Told) -> Chapter:
+    users = list(told.users)
+    ratio = {CASES[name].title: {n: _pooled(told, name, n, ratios_of) for n in users} for name in told.schemes}
+    felt = {CASES[name].title: {n: _pooled(told, name, n, experienced) for n in users} for name in told.schemes}
+    by_users = {
+        CASES[name].title: {
+            n: _bar(mean_of([run["ela_ratio"] for run in runs_of(told.figures, name, n)])) for n in users
+        }
+        for name in told.schemes
+    }
+    bound = {
+        n: _bar(mean_of([run["ela_ratio_bound"] for run in runs_of(told.figures, told.schemes[0], n)])) for n in users
+    }
+    drawings = {
+        "ratio_cdf": Drawing(
+            partial(plot_agreement_ratio, ratio, "Experience over agreement"),
+            "Further right is better; right of the dashed line an agreement is kept.",
+        ),
+        "ratio_by_users": Drawing(
+            partial(plot_ratio_by_users, by_users, bound, "ELA ratio by number of users", "mean of min(E*/ELA, 1)"),
+            "Bars are 95 % intervals over seeds; the bound is of the proposed scheme's links.",
+        ),
+        "qoe_boxes": Drawing(
+            partial(plot_experience_by_users, felt, "What people experienced"),
+            "Boxes are quartiles, whiskers 5 to 95 % of users' minutes.",
+        ),
+    }
+    tables = [_table(f"{n} users", n, told.schemes, told.figures) for n in users]
+    lead = "Schemes by number of users: how far agreements were kept, and what people experienced minute by minute."
+    return Chapter("schemes", "Schemes", lead, drawings, tables)
+
+
+_LEADS = {
+    "window": (
+        "Windows",
+        "Slices decided every 3 to 15 minutes, or when the network's dynamics ask for it. A reconfiguration costs the "
+        "slice one frozen slot.",
+    ),
+    "ablation": ("One part less", "The proposed scheme without one of its parts, on the same seeds."),
+    "control": (
+        "Negative controls",
+        "Twins made wrong on purpose, and people to whom a part of the models means nothing: gains must vanish with "
+        "their cause.",
+    ),
+    "mismatch": (
+        "Mismatch of twin and network",
+        "0: twin and judge know the network's radio and viewers; 2 and 4: they are that many times further off than in "
+        "the study.",
+    ),
+    "load": ("Load", "Other bandwidths a cell, each scheme against itself at 15 MHz."),
+}
+
+
+def _variants(told: Told, part: str) -> Chapter | None:
+    names = [name for name in told.variants if CASES[name].part == part]
+    if not names:
+        return None
+    title, lead = _LEADS[part]
+    figures = told.full if part == "window" else told.beside
+    gaps = {
+        f"{CASES[name].title}": _bar(difference(figures, name, CASES[name].base, USERS, "ela_ratio"))
+        for name in names
+        if runs_of(figures, CASES[name].base, USERS)
+    }
+    drawings = {
+        f"gaps_{part}": Drawing(
+            partial(plot_gaps, gaps, f"{title}: ELA ratio less that of the scheme as it is", "difference in ELA ratio"),
+            "An interval that crosses the line shows no difference.",
+        )
+    }
+    if part == "window":
+        drawings |= _windows(told, names)
+    cases = [*dict.fromkeys(CASES[name].base for name in names), *names]
+    table = _table(f"{USERS} users", USERS, cases, figures)
+    return Chapter(part, title, f"{lead} {USERS} users.", drawings, [table])
+
+
+def _windows(told: Told, names: Sequence[str]) -> dict[str, Drawing]:
+    def point(name: str) -> tuple[Bar, Bar]:
+        runs = runs_of(told.full, name, USERS)
+        often, kept = (mean_of([run[metric] for run in runs]) for metric in ("reconfigurations_per_h", "ela_ratio"))
+        return _bar(often), _bar(kept)
+
+    points = {("adaptive" if name == PROPOSED else CASES[name].title): point(name) for name in (PROPOSED, *names)}
+    shown = min(place for place in told.lived if place.case == PROPOSED and place.users == max(told.users))
+    run = told.lived[shown]
+    return {
+        "windows": Drawing(
+            partial(plot_windows, points, "What windows cost and keep"),
+            "Up is better, left is calmer; bars are 95 % intervals over seeds.",
+        ),
+        "slices": Drawing(
+            partial(
+                plot_slices_and_windows,
+                run.reserved_hz / 1e6,
+                _SLICES,
+                run.decided,
+                run.score,
+                run.stage,
+                f"Slices and windows over time, {shown.users} users, seed {shown.seed}",
+            ),
+            "Slices hold what their users take at prices that clear the cells; restless stages shorten windows.",
+        ),
+    }
+
+
+def _table(title: str, users: int, cases: Sequence[str], figures: Figures) -> Table:
+    rows: list[list[str]] = []
+    for name in cases:
+        runs = runs_of(figures, name, users)
+        if runs:
+            rows.append([CASES[name].title, *(_text(mean_of([run[metric] for run in runs])) for metric in _COLUMNS)])
+    bound = runs_of(figures, PROPOSED, users)
+    if bound:
+        most = _text(mean_of([run["ela_ratio_bound"] for run in bound]))
+        rows.append([BOUND, most, *[""] * (len(_COLUMNS) - 1)])
+    return Table(title, ["scheme", *_COLUMNS.values()], rows, "Means over seeds with 95 % intervals.", wide=True)
+
+
+def _pooled(told: Told, name: str, users: int, of: object) -> Float[np.ndarray, "_"]:
+    runs = [run for place, run in told.lived.items() if (place.case, place.users) == (name, users)]
+    assert callable(of)
+    return np.concatenate([np.asarray(of(run)).reshape(-1) for run in runs])
+
+
+def _bar(estimate: Estimate) -> Bar:
+    low = estimate.value if estimate.low is None else estimate.low
+    high = estimate.value if estimate.high is None else estimate.high
+    return Bar(estimate.value, low, high)
+
+
+def _text(estimate: Estimate) -> str:
+    digits = 3 if abs(estimate.value) < 2 else 2 if abs(estimate.value) < 100 else 0
+    if estimate.low is None or estimate.high is None or not np.isfinite(estimate.low):
+        return f"{estimate.value:.{digits}f}"
+    return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
