@@ -102,11 +102,11 @@ def test_what_was_trained_is_saved_with_its_numbers_and_curve(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["groups", "pdrl"])
-def test_a_scenario_names_them_whatever_its_sizes(name):
-    campus = load("campus")
-    policy = parse_policy(f"greedy+{name}", campus.policy)
+def test_a_policy_names_them_and_a_slot_is_decided_by_them(name):
+    described = load("da-qoe")
+    policy = parse_policy(f"greedy+{name}", described.policy)
     assert policy.objective == "experience" and policy.experiential
-    loop, state = build_loop(campus.model_copy(update={"policy": policy}))
+    loop, state = build_loop(described.model_copy(update={"policy": policy}))
     after, _, _ = eqx.filter_eval_shape(slot, jax.random.key(0), loop, state)
     assert after.allocations[0].level.shape == state.allocations[0].level.shape
 

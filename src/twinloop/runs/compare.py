@@ -47,7 +47,7 @@ METRICS = (
 CONTROLS = ("shuffled", "frozen")
 AGENTS = "agents"
 BY_EXPERIENCE: Mapping[str, str] = MappingProxyType(
-    {"reservation": "agents", "allocation": "experience", "objective": "experience", "windows": "adaptive"}
+    {"reservation": "agents", "allocation": "groups", "objective": "experience", "windows": "adaptive"}
 )
 """What the policy `agents` stands for: everything is decided by people's experience."""
 

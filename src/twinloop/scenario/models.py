@@ -347,14 +347,12 @@ class Twin(Part):
 class Policy(Part):
     """Who decides: reservation for the window, allocation for the slot.
 
-    `utility`, `alpha` and `floor` are those of the utility allocation: what of a user's rate counts, the exponent of
-    alpha-fairness, and the share of its need that every user is given first. `objective` is what the internal loop
-    judges proposals by. The reservation by agents keeps agreements with `confidence` over `prospects` samples of the
-    next `prospect_minutes`, reports granted at one of `reports_per_s`. Slices are decided anew once a `window` of the
-    scenario (`fixed`), or when what people do and where they are has changed enough since they last were (`adaptive`,
-    3 to 15 minutes). With `admission`, events that create a slice or add to one are orders, which the twins judge and
-    may refuse (docs/admission.md); where nobody's experience is followed, a slice's agreement is the mean satisfaction
-    `agreed_satisfaction` of its users.
+    `utility`, `alpha` (of alpha-fairness) and `floor` (the share of its need that every user is given first) are those
+    of the utility allocation. `objective` is what the internal loop judges proposals by. Agents keep agreements with
+    `confidence` over `prospects` samples of the next `prospect_minutes`, reports granted at one of `reports_per_s`.
+    Slices are decided once a `window` (`fixed`), or when people and links have changed enough (`adaptive`, 3 to 15
+    minutes). With `admission`, the twins judge orders of slices (docs/admission.md), by the satisfaction
+    `agreed_satisfaction` where nobody's experience is followed.
     """
 
     reservation: Literal["equal", "greedy", "convex", "gain", "game", "agents"] = "convex"

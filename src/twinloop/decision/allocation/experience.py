@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtr
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from twinloop.abstraction import Features, Felt
 from twinloop.decision.allocation.interface import AbstractAllocation, FlowPools, finish, flow_pools
@@ -19,6 +19,7 @@ _PERIOD_S = 60.0
 _FIRST_PRICES = (0.1, 3e-4)
 _LEAST_PRICES = (1e-4, 1e-6)
 _FULL = 0.97
+_OVERFULL, _LEAST_GAIN = 1e-6, 1e-6
 _FIRST_STEP, _LAST_STEP = 1.0, 0.15
 
 
@@ -51,23 +52,28 @@ class ExperienceAllocation(AbstractAllocation):
 
     M the mean experience of the periods held against the agreement, were the option kept, by the user's own model of
     experience; Phi the normal distribution. The problem is a multiple-choice knapsack with two resources, relaxed by
-    prices that follow use over capacity in `steps`; what prices overfill is cut alike (`finish`).
+    prices that follow use over capacity in `steps`; in as many `rounds` a flow of each pool is then moved, down where a
+    pool is overfull, up where something is left (`polish`).
 
-    A version is held by `fill` times its rate, so that buffers recover from a swipe, but less than `below` of the rate
-    at which a player would take the next one; the top one by `top`. Without data a user stalls all the time, with a
-    version `stall_s_per_min`. Source: paper 000, III-C.3, user level; the objective is ours. Raises ValueError where
-    the features say nothing of experience. Left out: that a change of version takes the player a few slots.
+    A version is held by `hold` times its rate, and `refill` more for every second that the buffer lacks, at most `fill`
+    times; but by less than `below` of the rate at which a player would take the next one, the top one by `top`. Without
+    data a user stalls all the time, with a version `stall_s_per_min`. Source: paper 000, III-C.3, user level; the
+    objective is ours. Raises ValueError where the features say nothing of experience. Left out: that a change of
+    version takes the player a few slots.
     """
 
-    reach: float = eqx.field(static=True, default=0.6)
-    level: float = eqx.field(static=True, default=0.4)
+    reach: float = eqx.field(static=True, default=0.3)
+    level: float = eqx.field(static=True, default=0.3)
     sigma: float = eqx.field(static=True, default=0.3)
     spare: float = eqx.field(static=True, default=0.1)
+    hold: float = eqx.field(static=True, default=1.05)
+    refill: float = eqx.field(static=True, default=0.15)
     fill: float = eqx.field(static=True, default=1.9)
     below: float = eqx.field(static=True, default=0.95)
     top: float = eqx.field(static=True, default=1.5)
     stall_s_per_min: float = eqx.field(static=True, default=1.5)
-    steps: int = eqx.field(static=True, default=20)
+    steps: int = eqx.field(static=True, default=10)
+    rounds: int = eqx.field(static=True, default=10)
 
     def allocate(
         self, features: Features, reservation: Reservation, state: PyTree[Array]
@@ -77,16 +83,17 @@ class ExperienceAllocation(AbstractAllocation):
             raise ValueError("allocation by experience needs twins that follow experience")
         pools = flow_pools(features, reservation)
         options = self.options(features.felt, pools)
-        chosen = choose(options, pools, self.steps)
+        chosen = polish(options, pools, choose(options, pools, self.steps), self.rounds)
         rate = of_each(options.rate, chosen)
         return granted(features.felt, pools, chosen, rate), state
 
     def options(self, felt: Felt, pools: FlowPools) -> Options:
         """Everybody's options with their worth and use."""
         versions = felt.version_bps / 1e6
+        lacking_s = pools.want / jnp.maximum(pools.need, 1e-9) - 1.0
+        held = jnp.clip(self.hold + self.refill * lacking_s, 1.0, self.fill)[:, None] * versions[None, :]
         following = jnp.concatenate([self.below * versions[1:], self.top * versions[-1:]])
-        held = jnp.minimum(self.fill * versions, following)
-        rate = jnp.broadcast_to(jnp.concatenate([jnp.zeros(1), held])[None, :], self._shape(felt))
+        rate = jnp.pad(jnp.minimum(held, following[None, :]), ((0, 0), (1, 0)))
         work = jnp.pad(felt.cycles_per_bit, ((0, 0), (1, 0)))
         worth = self.worth(felt)
         return Options(
@@ -115,9 +122,6 @@ class ExperienceAllocation(AbstractAllocation):
         reached = ndtr((mean - agreed - self.spare) / self.sigma)
         kept = jnp.minimum(mean / agreed, 1.0)
         return self.reach * reached + (1.0 - self.reach - self.level) * kept + self.level * mean / BEST
-
-    def _shape(self, felt: Felt) -> tuple[int, int]:
-        return felt.agreed.shape[0], felt.version_bps.shape[0] + 1
 
 
 def choose(
@@ -159,6 +163,51 @@ def clear_options(
     first = (jnp.full_like(sizes[0], _FIRST_PRICES[0]), jnp.full_like(sizes[1], _FIRST_PRICES[1]))
     prices = jax.lax.fori_loop(0, steps, follow, first)
     return Market(best(prices), *prices)
+
+
+def polish(options: Options, pools: FlowPools, option: Int[Array, " flows"], rounds: int) -> Int[Array, " flows"]:
+    """Options moved one flow a bandwidth pool and round: up where it gains most by the share of the pools that it
+    takes and fits, down where an overfull pool loses least by what is freed. Prices leave both, since options are few
+    and large.
+    """
+    flows = option.shape[0]
+    bandwidth, cycles = jnp.maximum(pools.bandwidth, 1e-9), jnp.maximum(pools.cycles, 1e-9)
+    resources = (
+        (options.mhz, pools.bandwidth_pool, bandwidth),
+        (options.mcycles, pools.cycle_pool, cycles),
+    )
+
+    def move(_: Int[Array, ""], now: Int[Array, " flows"]) -> Int[Array, " flows"]:
+        gained = options.worth - of_each(options.worth, now)[:, None]
+        taken, freed = jnp.zeros_like(gained), jnp.zeros_like(gained)
+        fits, over = jnp.ones(gained.shape, bool), jnp.zeros(flows, bool)
+        for use, pool, size in resources:
+            held = of_each(use, now)
+            left = (size - pool_sum(held, pool, size.shape[0]))[pool]
+            more = use - held[:, None]
+            full = left < -_OVERFULL
+            taken += more / size[pool][:, None]
+            freed += jnp.where(full[:, None], -more, 0.0) / size[pool][:, None]
+            fits &= more <= left[:, None]
+            over |= full
+        up = ~over[:, None] & fits & (gained > _LEAST_GAIN)
+        down = over[:, None] & (freed > _LEAST_GAIN)
+        rate = jnp.where(up, gained / jnp.maximum(taken, 1e-3), jnp.where(down, gained / freed, -jnp.inf))
+        rate = jnp.where(pools.served[:, None], rate, -jnp.inf)
+        best = jnp.argmax(rate, axis=1)
+        reached = of_each(rate, best)
+        moves = _first_of_pool(reached, pools.bandwidth_pool, bandwidth.shape[0])
+        return jnp.where(moves, best, now)
+
+    return jax.lax.fori_loop(0, rounds, move, option)
+
+
+def _first_of_pool(value: Float[Array, " flows"], pool: Int[Array, " flows"], pools: int) -> Bool[Array, " flows"]:
+    """The first flow of every pool that has the greatest finite `value` in it."""
+    row = jnp.arange(value.shape[0])
+    greatest = (value >= jax.ops.segment_max(value, pool, pools)[pool]) & jnp.isfinite(value)
+    first = jax.ops.segment_min(jnp.where(greatest, row, value.shape[0]), pool, pools)
+    return row == first[pool]
 
 
 def _experience(

@@ -7,7 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from twinloop.abstraction import Features
-from twinloop.decision.allocation.experience import ExperienceAllocation, Options, choose, granted, of_each
+from twinloop.decision.allocation.experience import (
+    ExperienceAllocation,
+    Options,
+    choose,
+    granted,
+    of_each,
+    polish,
+)
 from twinloop.decision.allocation.interface import FlowPools, flow_pools
 from twinloop.decision.allocation.learned import AbstractTactic, felt_of
 from twinloop.decision.allocation.sight import columns_of, group_of, means_of_pools, situation_of
@@ -24,6 +31,7 @@ CLAIMS = (1.0, 0.4, 0.65, 1.5, 2.5)
 GROUPS = len(RULES)
 _STALL = RULES.index("stall")
 _LEAST_GAIN = 1e-3
+_MOST_OF_RATE = 0.7
 
 
 class GroupTactic(AbstractTactic):
@@ -39,9 +47,10 @@ class GroupTactic(AbstractTactic):
     - who minds quality needs whole versions: the multiple-choice knapsack over `by_experience.options`, by dynamic
       programming (`pack`, budgets in `parts`).
 
-    A version is priced with room for its buffer to recover (`ExperienceAllocation.fill`), so budgets are counted
-    `overfill` times, and what exceeds a slice is cut alike. Source: paper 000, III-C.3; claims on prices in the place
-    of fixed shares are ours: with one or two users in a group, whole versions would not fit any share.
+    A version is priced with room for its buffer to recover (`ExperienceAllocation`), so budgets are counted `overfill`
+    times; what exceeds a slice, or is left in it, is settled over the whole slice (`polish`). Source: paper 000,
+    III-C.3; claims on prices in the place of fixed shares are ours: with one or two users in a group, whole versions
+    would not fit any share.
     """
 
     by_experience: ExperienceAllocation = ExperienceAllocation()
@@ -86,8 +95,9 @@ class GroupTactic(AbstractTactic):
         steady = group == _STALL
         worth = jnp.where(steady[:, None], 0.0, options.worth)
         version = pack(worth, cost, inside.bandwidth_pool, budget, self.parts).option
-        rate = jnp.where(steady, _steady_rate(options, inside, steady), of_each(options.rate, version))
-        return granted(felt, pools, jnp.where(steady, 1, version), rate)
+        chosen = jnp.where(steady, _held_steadily(options, inside, steady), version)
+        chosen = polish(options, pools, chosen, self.by_experience.rounds)
+        return granted(felt, pools, chosen, of_each(options.rate, chosen))
 
 
 def _budgets(
@@ -110,10 +120,11 @@ def _budgets(
     )
 
 
-def _steady_rate(options: Options, inside: FlowPools, steady: Array) -> Float[Array, " flows"]:
-    """Rates up to what holds the lowest version, for those who need no better one."""
+def _held_steadily(options: Options, inside: FlowPools, steady: Array) -> Int[Array, " flows"]:
+    """1, the lowest version, for those who need no better one where dual prices leave them most of its rate; else 0."""
     need = options.rate[:, 1]
     work = options.mcycles[:, 1] / jnp.maximum(need, 1e-9)
     gain = jnp.maximum(options.worth[:, 1] - options.worth[:, 0], _LEAST_GAIN)
     claims = replace(inside, served=inside.served & steady, cycles_per_rate=work)
-    return maximise(Reach(need), claims, jnp.where(steady, gain, 0.0), jnp.zeros_like(need), need).rate
+    rate = maximise(Reach(need), claims, jnp.where(steady, gain, 0.0), jnp.zeros_like(need), need).rate
+    return (rate >= _MOST_OF_RATE * need).astype(jnp.int32)

@@ -60,7 +60,7 @@ class Case:
 
 
 _AGENTS = dict(BY_EXPERIENCE)
-_GREEDY = {"reservation": "greedy", "allocation": "experience", "objective": "experience"}
+_GREEDY = {"reservation": "greedy", "allocation": "groups", "objective": "experience"}
 _BLIND = {"reservation": "greedy", "allocation": "round_robin"}
 _FAIR = {"reservation": "convex", "allocation": "proportional_fair"}
 
@@ -69,7 +69,8 @@ SCHEMES: Mapping[str, Case] = MappingProxyType(
         PROPOSED: Case(
             "proposed",
             "demand by users' own models of experience and ELAs, slices by gain of experience, windows that follow the "
-            "network; versions by experience every slot; the internal loop judges by experience",
+            "network; a Q-network of 4 layers divides slices among groups of users, whose own problem gives each a "
+            "version, every slot; the internal loop judges by experience",
             _AGENTS,
         ),
         "pdrl-l1": Case(

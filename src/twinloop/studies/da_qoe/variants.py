@@ -64,6 +64,12 @@ def _without_impacts(loop: Loop[SimulatedNetwork], state: LoopState) -> World:
     return loop, _knowing(state, felt.ratings, prior)
 
 
+def _alike(loop: Loop[SimulatedNetwork], state: LoopState) -> World:
+    """A Q-network to which all levels are worth the same takes the first, at which groups pay alike."""
+    blank = jax.tree.map(lambda leaf: leaf * 0.0 if eqx.is_inexact_array(leaf) else leaf, loop.allocations)
+    return eqx.tree_at(lambda lp: lp.allocations, loop, blank), state
+
+
 def _with_general_model(loop: Loop[SimulatedNetwork], state: LoopState) -> World:
     """Twins that know of people in general what others' ratings tell, and of nobody anything."""
     felt = state.twin.experience
@@ -128,6 +134,9 @@ VARIANTS: Mapping[str, Case] = MappingProxyType(
         ),
         "no-ela": _case(
             "ablation", "no ELA", "everybody is held to have been promised 4", prepare=_with_one_agreement
+        ),
+        "alike": _case(
+            "ablation", "no BDQN", "groups pay alike for what they use: all levels are 0", prepare=_alike
         ),
         "no-judge": _case(
             "ablation", "no internal loop", "every safe proposal is enforced",
