@@ -5,7 +5,10 @@ import pytest
 
 from twinloop.errors import OutputError, ScenarioError
 from twinloop.studies import study_da_qoe
+from twinloop.studies.da_qoe.clairvoyance import clairvoyant_ratio
+from twinloop.studies.da_qoe.living import first_minutes, load_lived
 from twinloop.studies.da_qoe.setting import CAPACITY, present
+from twinloop.studies.da_qoe.variants import CASES, VARIANTS
 
 
 def test_any_number_of_users_is_spread_over_the_classes_of_agreement():
@@ -22,24 +25,38 @@ def test_a_study_that_makes_no_sense_is_refused(tmp_path, wrong):
         study_da_qoe(tmp_path, **({"users": (16,), "seeds": 2, "minutes": 6} | wrong))
 
 
+def test_every_variant_differs_from_a_scheme_by_figures_alone_or_says_so():
+    for name, case in VARIANTS.items():
+        assert case.base in CASES
+        assert case.kin == CASES[case.base].kin, name
+
+
 @pytest.mark.slow
 def test_agents_live_and_a_study_goes_on_where_it_stopped(tmp_path, programs):
-    asked = {"users": (6,), "seeds": 2, "minutes": 6, "schemes": ("proposed",)}
+    asked = {"users": (6,), "seeds": 2, "minutes": 6, "schemes": ("proposed",), "variants": ("frozen", "window-3")}
     told = []
     judgement = study_da_qoe(tmp_path, **asked, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (12, 12)
+    assert told[-1] == (48, 48)
     results = json.loads((tmp_path / "results.json").read_text())
-    assert len(results["runs"]) == 2
+    assert {run["case"] for run in results["runs"]} == {"proposed", "frozen", "window-3"}
     for run in results["runs"]:
-        assert 0 <= run["ela_ratio"] <= 1
+        assert 0 <= run["ela_ratio"] <= run["ela_ratio_bound"] + 1e-3 <= 1.01
+        assert run["ela_share_feasible"] >= run["ela_share"]
         assert 1 <= run["qoe_median"] <= 5
-    with np.load(tmp_path / "runs" / "proposed-6-1.npz") as held:
-        assert held["present"].sum() == 6
-        assert np.all(held["experience"][2:, ~held["present"]] == 0)
-        known = held["believed"][3:, held["present"]]
-        assert np.abs(known - held["experience"][3:, held["present"]]).mean() < 0.6
+    lived = load_lived(tmp_path / "runs" / "proposed-6-1-6min.npz")
+    assert lived.present.sum() == 6
+    assert np.all(lived.experience[2:, ~lived.present] == 0)
+    assert np.all(lived.experience <= lived.ceiling + 1e-4)
+    known = lived.believed[3:, lived.present]
+    assert np.abs(known - lived.experience[3:, lived.present]).mean() < 0.6
+    assert lived.decided[1] == 1 and np.isfinite(lived.score[3])
+    half = first_minutes(lived, 4)
+    assert half.experience.shape[0] == 4 and half.agreed.shape == lived.agreed.shape
+    assert 0 < clairvoyant_ratio(lived, 3, 3) <= 1.001
+    page = (tmp_path / "report.html").read_text()
+    assert "What holds" in page and "Windows" in page and "Negative controls" in page
     again = study_da_qoe(tmp_path, **asked, progress=lambda done, total: told.append((done, total)))
-    assert told[-1] == (12, 12)
+    assert told[-1] == (48, 48)
     assert again.to_json() == judgement.to_json()
     with pytest.raises(OutputError, match="another study"):
         study_da_qoe(tmp_path, **(asked | {"minutes": 9}))

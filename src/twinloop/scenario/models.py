@@ -376,9 +376,8 @@ class Policy(Part):
     @property
     def experiential(self) -> bool:
         """True where anything is decided by how people feel."""
-        felt = {"experience", "groups", "pdrl", "agents"}
-        asked = {self.allocation, self.objective, self.reservation}
-        return self.windows == "adaptive" or not felt.isdisjoint(asked)
+        asked = {self.allocation, self.objective, self.reservation, self.windows}
+        return not asked.isdisjoint({"experience", "groups", "pdrl", "agents", "adaptive"})
 
 
 class Enforcement(Part):
@@ -407,8 +406,7 @@ class Drift(Part):
     """A change of people's behaviour at a set time, of which nobody tells the twins.
 
     `impatience` multiplies everybody's hazard of leaving by `factor`, `speed` the bounds of everybody's speed;
-    `exchange` makes the most patiently watched class of videos as hazardous as the least, the second as the last but
-    one, and so on.
+    `exchange` makes the most patiently watched class of videos as hazardous as the least, and so on.
     """
 
     at: Seconds
