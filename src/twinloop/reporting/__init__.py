@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from twinloop.reporting.figures.opinion.schemes import (
         Bar,
         plot_gaps,
+        plot_learning,
         plot_ratio_by_users,
         plot_slices_and_windows,
         plot_windows,
@@ -93,6 +94,7 @@ __all__ = [
     "plot_gaps",
     "plot_lacking",
     "plot_ladder",
+    "plot_learning",
     "plot_map",
     "plot_maps",
     "plot_metric",
@@ -154,6 +156,7 @@ _HOMES = {
     "figures.opinion.schemes": (
         "Bar",
         "plot_gaps",
+        "plot_learning",
         "plot_ratio_by_users",
         "plot_slices_and_windows",
         "plot_windows",

@@ -17,6 +17,7 @@ from twinloop.errors import ScenarioError
 
 app = typer.Typer(help="Case studies: schemes on the same worlds, scored by the truth.", no_args_is_help=True)
 
+_WORKERS = 2
 _QUICK_USERS, _QUICK_SEEDS, _QUICK_MINUTES = [16, 24], 2, 12
 
 
@@ -74,6 +75,7 @@ def da_qoe(
             minutes=_QUICK_MINUTES if quick else minutes,
             schemes=chosen,
             variants=tuple(VARIANTS) if variants and not quick else (),
+            workers=_WORKERS,
             progress=advance,
         )
     show(judgement, target, json)

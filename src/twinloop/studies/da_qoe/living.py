@@ -1,9 +1,9 @@
 """Runs of the study: worlds of like cases side by side, saved one by one, so that a study can go on."""
 
-import threading
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +26,9 @@ from twinloop.studies.da_qoe.variants import CASES
 AT_ONCE = 25
 """Most worlds side by side in one compiled call."""
 
-_THREADS = 2
 _MINUTE_SLOTS = 60
+_LOOK_EVERY_S = 0.5
+_TOLD: list[Any] = []
 
 
 class Place(NamedTuple):
@@ -99,47 +100,61 @@ def first_minutes(lived: Lived, minutes: int) -> Lived:
     return replace(lived, **{name: getattr(lived, name)[:minutes] for name in by_minute if name not in apart})
 
 
-def live_all(places: Sequence[Place], folder: Path, progress: Callable[[int, int], None]) -> dict[Place, Lived]:
+def live_all(
+    places: Sequence[Place], folder: Path, progress: Callable[[int, int], None], workers: int
+) -> dict[Place, Lived]:
     """Every run, those on file from file; a file is written as soon as its run is over.
 
-    Batches of like cases are lived by two threads; the first of a kind compiles for the others.
+    Batches of like cases are lived by `workers`, processes of their own where there are several. The first batch of
+    every kind comes first, so that each kind is compiled once, for all by way of the cache on disk.
     """
     folder.joinpath("runs").mkdir(parents=True, exist_ok=True)
     lacking = [place for place in places if not saved(folder, place).exists()]
-    total = sum(place.minutes for place in places)
-    count = _Count(total - sum(place.minutes for place in lacking), total, progress)
-    progress(count.done, total)
-    batches = list(_batches(lacking))
-    locks = {_kind(batch[0]): threading.Lock() for batch in batches}
-    stop = threading.Event()
-
-    def live(batch: Sequence[Place]) -> None:
-        for place, run in zip(batch, _live(batch, locks[_kind(batch[0])], count.add, stop), strict=True):
-            _save(saved(folder, place), run)
-
-    with ThreadPoolExecutor(_THREADS) as threads:
-        under_way = [threads.submit(live, batch) for batch in batches]
-        try:
-            for one in under_way:
-                one.result()
-        except BaseException:
-            stop.set()
-            threads.shutdown(cancel_futures=True)
-            raise
+    total, left = (sum(place.minutes for place in some) for some in (places, lacking))
+    progress(total - left, total)
+    done = total - left
+    for minutes in _lived_in_turn(lacking, folder) if workers == 1 else _lived_apart(lacking, folder, workers):
+        done += minutes
+        progress(done, total)
     return {place: load_lived(saved(folder, place)) for place in places}
 
 
-class _Count:
-    """Minutes lived of all, told as they pass by several threads."""
+def _lived_in_turn(lacking: Sequence[Place], folder: Path) -> Iterator[int]:
+    """Lives all batches here; yields the minutes lived since the last time."""
+    for batch in _batches(lacking):
+        yield from _live(batch, folder)
 
-    def __init__(self, done: int, total: int, progress: Callable[[int, int], None]) -> None:
-        self.done, self._total, self._progress = done, total, progress
-        self._lock = threading.Lock()
 
-    def add(self, minutes: int) -> None:
-        with self._lock:
-            self.done += minutes
-            self._progress(self.done, self._total)
+def _lived_apart(lacking: Sequence[Place], folder: Path, workers: int) -> Iterator[int]:
+    """As `_lived_in_turn`, in processes."""
+    context = multiprocessing.get_context("spawn")
+    told = context.Queue()
+    with ProcessPoolExecutor(workers, context, initializer=_report_to, initargs=(told,)) as pool:
+        under_way = [pool.submit(_live_and_tell, batch, folder) for batch in _batches(lacking)]
+        try:
+            while under_way:
+                over, waiting = wait(under_way, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED)
+                for one in over:
+                    one.result()
+                under_way = list(waiting)
+                while not told.empty():
+                    yield told.get()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+    while not told.empty():
+        yield told.get()
+
+
+def _report_to(queue: "multiprocessing.Queue[int]") -> None:
+    _TOLD.append(queue)
+
+
+def _live_and_tell(batch: Sequence[Place], folder: Path) -> None:
+    for minutes in _live(batch, folder):
+        _TOLD[0].put(minutes)
 
 
 def _kind(place: Place) -> tuple[object, ...]:
@@ -147,24 +162,22 @@ def _kind(place: Place) -> tuple[object, ...]:
     return (*CASES[place.case].kin, place.minutes)
 
 
-def _batches(places: Sequence[Place]) -> Iterator[list[Place]]:
-    """Runs of a kind in batches of one size, the last ones filled up by repeating a run."""
+def _batches(places: Sequence[Place]) -> list[list[Place]]:
+    """Runs of a kind in batches of one size, the last ones filled up by repeating a run so that all share a program;
+    the first batch of every kind before all others.
+    """
+    ordered: list[tuple[int, list[Place]]] = []
     for kind in dict.fromkeys(_kind(place) for place in places):
         mine = [place for place in places if _kind(place) == kind]
-        count = -(-len(mine) // AT_ONCE)
-        size = -(-len(mine) // count)
-        for first in range(0, len(mine), size):
-            yield mine[first : first + size]
+        size = -(-len(mine) // -(-len(mine) // AT_ONCE))
+        for number, first in enumerate(range(0, len(mine), size)):
+            batch = mine[first : first + size]
+            ordered.append((number, batch + batch[-1:] * (size - len(batch))))
+    return [batch for _, batch in sorted(ordered, key=lambda one: one[0])]
 
 
-class StoppedEarly(Exception):  # noqa: N818 -- an order to stop, not an error
-    """Another batch failed or the person has had enough."""
-
-
-def _live(
-    batch: Sequence[Place], compiling: threading.Lock, lived: Callable[[int], None], stop: threading.Event
-) -> list[Lived]:
-    size = len(batch)
+def _live(batch: Sequence[Place], folder: Path) -> Iterator[int]:
+    """Lives a batch and saves its runs; yields the minutes that were lived, of all runs together."""
     numbers = iter([place.users for place in batch])
     cases = iter([CASES[place.case] for place in batch])
 
@@ -173,23 +186,18 @@ def _live(
 
     scenarios = [world(CASES[place.case], place.seed, place.minutes) for place in batch]
     lanes = Lanes(scenarios, batch[0].minutes * _MINUTE_SLOTS, prepare=prepare)
-    with compiling:
-        begun = time.perf_counter()
-        compiled = lanes.compile()
-        compile_s = time.perf_counter() - begun
+    begun = time.perf_counter()
+    compiled = lanes.compile()
+    compile_s = time.perf_counter() - begun
     begun = time.perf_counter()
     minutes: list[list[dict[str, np.ndarray]]] = [[] for _ in batch]
     for blocks in lanes.live(compiled):
-        if stop.is_set():
-            raise StoppedEarly
         for block in blocks:
             minutes[block.lane].append(_minute(block, lanes))
-        lived(size)
-    times = [np.float32(seconds / size) for seconds in (time.perf_counter() - begun, compile_s)]
-    return [
-        _lived(place, scenario, lanes.loops[lane].network.params, minutes[lane], times)
-        for lane, (place, scenario) in enumerate(zip(batch, scenarios, strict=True))
-    ]
+        yield len(set(batch))
+    times = [np.float32(seconds / len(batch)) for seconds in (time.perf_counter() - begun, compile_s)]
+    for lane, (place, scenario) in enumerate(zip(batch, scenarios, strict=True)):
+        _save(saved(folder, place), _lived(place, scenario, lanes.loops[lane].network.params, minutes[lane], times))
 
 
 def _lived(

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from twinloop.decision import LEARNED, shipped_checkpoint
+from twinloop.learning import read_card
 from twinloop.reporting import (
     Bar,
     Chapter,
@@ -17,6 +19,7 @@ from twinloop.reporting import (
     plot_agreement_ratio,
     plot_experience_by_users,
     plot_gaps,
+    plot_learning,
     plot_ratio_by_users,
     plot_slices_and_windows,
     plot_windows,
@@ -64,7 +67,12 @@ class Told:
 def write_page(directory: Path, told: Told) -> Path:
     """Write `report.html`. Raises OutputError when the directory cannot be written."""
     parts = ("window", "ablation", "control", "mismatch", "load")
-    chapters = [_claims(told.judgement.claims), _schemes(told), *(_variants(told, part) for part in parts)]
+    chapters = [
+        _claims(told.judgement.claims),
+        _schemes(told),
+        *(_variants(told, part) for part in parts),
+        _training(),
+    ]
     lasting = [run["load_factor"] for run in runs_of(told.figures, told.schemes[0], max(told.users))]
     tiles = [
         *_headline(told),
@@ -194,6 +202,24 @@ def _variants(told: Told, part: str) -> Chapter | None:
     cases = [*dict.fromkeys(CASES[name].base for name in names), *names]
     table = _table(f"{USERS} users", USERS, cases, figures)
     return Chapter(part, title, f"{lead} {USERS} users.", drawings, [table])
+
+
+def _training() -> Chapter:
+    """How the shipped agents of level one learned, from their cards."""
+    cards = {name: read_card(shipped_checkpoint(name)) for name in LEARNED}
+    lead = (
+        "Agents of level one learned once, in the twin's own simulator, on people whom no run meets; runs load them. "
+        + " ".join(f"{name}: {card['data']}." for name, card in cards.items())
+    )
+    curves = {name: card["curve"] for name, card in cards.items()}
+    drawing = Drawing(
+        partial(plot_learning, curves, "Learning curves"), "Greedy episodes; the band is the 95 % interval over them."
+    )
+    rows = [
+        [name, f"{card['steps']:,}", str(card["settings"]["layers"]), card["command"]] for name, card in cards.items()
+    ]
+    table = Table("Checkpoints", ["agents", "steps", "layers", "command"], rows, "", 4, wide=True)
+    return Chapter("training", "Training", lead, {"learning": drawing}, [table])
 
 
 def _windows(told: Told, names: Sequence[str]) -> dict[str, Drawing]:

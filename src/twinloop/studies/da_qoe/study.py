@@ -29,13 +29,14 @@ def study_da_qoe(
     minutes: int,
     schemes: Sequence[str] = tuple(SCHEMES),
     variants: Sequence[str] = tuple(VARIANTS),
+    workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Judgement:
     """Lives all runs that `folder` lacks, writes `results.json` and `report.html` there, and judges.
 
     Variants are lived at 24 users, other windows in full, all else for 24 minutes at most, beside the schemes that they
-    are held against. Raises ScenarioError for numbers that cannot be studied, and OutputError where the folder holds
-    another study.
+    are held against; `workers` is the number of processes that live them. Raises ScenarioError for numbers that cannot
+    be studied, and OutputError where the folder holds another study.
     """
     if not users or min(users) < 3 or max(users) > CAPACITY:
         raise ScenarioError(f"users {list(users)} must be 3 to {CAPACITY}, such as 16,18,20,22,24")
@@ -53,7 +54,7 @@ def study_da_qoe(
     whole = [Place(name, USERS, seed, minutes) for name in (*bases, *windows) for seed in numbers]
     others = [name for name in variants if name not in windows]
     beside = [Place(name, USERS, seed, short) for name in others for seed in numbers]
-    lived = live_all([*dict.fromkeys([*main, *whole, *beside])], folder, progress)
+    lived = live_all([*dict.fromkeys([*main, *whole, *beside])], folder, progress, workers)
     begun_alike = {
         Place(name, USERS, seed, short): first_minutes(lived[Place(name, USERS, seed, minutes)], short)
         for name in bases

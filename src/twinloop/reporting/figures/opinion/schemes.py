@@ -122,3 +122,17 @@ def plot_slices_and_windows(
     stage_handle = right.get_legend_handles_labels()[0]
     legend_below(figure, top, extra=[*low.get_legend_handles_labels()[0], *stage_handle])
     return figure
+
+
+@styled
+def plot_learning(curves: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
+    """Return of greedy episodes while agents learn, with 95 % intervals: `steps`, `return`, `low`, `high` of each."""
+    figure, axes = panels(title, 1, len(curves), width=WIDE_PX, height=300)
+    for axis, (name, curve) in zip(axes[0], curves.items(), strict=True):
+        steps = np.asarray(curve["steps"]) / 1e3
+        axis.plot(steps, curve["return"], marker="o", markersize=4, color=BLUE)
+        axis.fill_between(steps, curve["low"], curve["high"], color=BLUE, alpha=0.18, linewidth=0)
+        axis.set_title(name)
+        axis.set_xlabel("thousand steps of environments")
+    axes[0, 0].set_ylabel("return of an episode")
+    return figure
