@@ -77,7 +77,7 @@ def figures_of(lived: Lived) -> dict[str, Any]:
     }
 
 
-SHOWN = ("ela_ratio", "ela_share", "qoe_median", "qoe_iqr", "stall_s_per_min", "bandwidth_use")
+SHOWN = ("ela_ratio", "ela_share", "qoe_median")
 
 
 def rows_of(figures: Figures, cases: Iterable[str], users: Iterable[int]) -> list[Row]:

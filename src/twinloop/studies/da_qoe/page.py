@@ -43,7 +43,6 @@ _COLUMNS = {
     "bandwidth_use": "bandwidth",
     "cycles_use": "cycles",
     "twin_kbit_per_s": "reports (kbit/s)",
-    "slot_ms": "ms a slot",
 }
 
 
@@ -121,7 +120,7 @@ def _headline(told: Told) -> list[Tile]:
 
 def _claims(claims: Sequence[Claim]) -> Chapter:
     rows = [[claim.statement, _text(claim.measured), "holds" if claim.holds else "does not hold"] for claim in claims]
-    note = "Differences are proposed less other, paired over seeds, with the 95 % interval in brackets."
+    note = "Differences are the scheme named first less the other, paired over seeds, 95 % interval in brackets."
     lead = "What the paper claims and what was promised before the runs, each decided by its weakest comparison."
     table = Table("Claims", ["claim", "measured", "verdict"], rows, note, wide=True)
     return Chapter("claims", "What holds", lead, {}, [table] if rows else [])
@@ -256,12 +255,14 @@ def _table(title: str, users: int, cases: Sequence[str], figures: Figures) -> Ta
     for name in cases:
         runs = runs_of(figures, name, users)
         if runs:
-            rows.append([CASES[name].title, *(_text(mean_of([run[metric] for run in runs])) for metric in _COLUMNS)])
+            rows.append([CASES[name].title, *(_short(mean_of([run[metric] for run in runs])) for metric in _COLUMNS)])
     bound = runs_of(figures, PROPOSED, users)
     if bound:
-        most = _text(mean_of([run["ela_ratio_bound"] for run in bound]))
+        most = _short(mean_of([run["ela_ratio_bound"] for run in bound]))
         rows.append([BOUND, most, *[""] * (len(_COLUMNS) - 1)])
-    return Table(title, ["scheme", *_COLUMNS.values()], rows, "Means over seeds with 95 % intervals.", wide=True)
+    return Table(
+        title, ["scheme", *_COLUMNS.values()], rows, "Means over seeds ± half of the 95 % interval.", wide=True
+    )
 
 
 def _pooled(told: Told, name: str, users: int, of: object) -> Float[np.ndarray, "_"]:
@@ -276,8 +277,20 @@ def _bar(estimate: Estimate) -> Bar:
     return Bar(estimate.value, low, high)
 
 
+def _digits(estimate: Estimate) -> int:
+    return 3 if abs(estimate.value) < 2 else 2 if abs(estimate.value) < 10 else 1
+
+
+def _short(estimate: Estimate) -> str:
+    digits = _digits(estimate)
+    value = f"{estimate.value:.{digits}f}".removeprefix("0")
+    if estimate.high is None or not np.isfinite(estimate.high):
+        return value
+    return f"{value} ± {estimate.high - estimate.value:.{digits}f}".replace("± 0.", "± .")
+
+
 def _text(estimate: Estimate) -> str:
-    digits = 3 if abs(estimate.value) < 2 else 2 if abs(estimate.value) < 100 else 0
+    digits = _digits(estimate)
     if estimate.low is None or estimate.high is None or not np.isfinite(estimate.low):
         return f"{estimate.value:.{digits}f}"
     return f"{estimate.value:.{digits}f} [{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"

@@ -23,7 +23,7 @@ def plot_agreement_ratio(ratio: Mapping[str, Mapping[int, Float[np.ndarray, "_"]
         axis.set_title(f"{number} users")
         axis.set_ylim(0, 1)
         axis.set_xlim(0.2, 1.5)
-    figure.supxlabel("experience / agreed experience, mean of 3 minutes", fontsize=13, color=MUTED)
+    axes[0, len(numbers) // 2].set_xlabel("experience / agreed experience, mean of 3 minutes")
     axes[0, 0].set_ylabel("share at or below")
     legend_below(figure)
     return figure

@@ -42,10 +42,8 @@ def plot_ratio_by_users(
         ends = np.abs(np.array([[bar.low, bar.high] for bar in by_users.values()]).T - values)
         axis.errorbar(numbers, values, yerr=ends, marker="o", markersize=5, capsize=3, label=name, **line_style(index))
     if bound:
-        axis.plot(
-            list(bound), [bar.value for bar in bound.values()], color=MUTED, linewidth=1.4, linestyle=(0, (2, 2)),
-            label="clairvoyant bound",
-        )  # fmt: skip
+        most = [bar.value for bar in bound.values()]
+        axis.errorbar(list(bound), most, color=MUTED, linewidth=1.4, linestyle=(0, (2, 2)), label="clairvoyant bound")
     axis.set_xticks(sorted({number for by_users in ratio.values() for number in by_users}))
     axis.set_xlabel("users")
     axis.set_ylabel(label)
