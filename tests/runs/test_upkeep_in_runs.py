@@ -101,7 +101,7 @@ def test_without_upkeep_nothing_is_kept(tiny, programs, tmp_path):
         ("{at: 90, change: exchange}", "drift at 90 s must be at a multiple of 60 s"),
         ("{at: 60, change: impatience}", "factor is given with change impatience"),
         ("{at: 60, change: exchange, factor: 2}", "factor is given with change impatience"),
-        ("{at: 60, change: mood}", "'impatience' or 'exchange'"),
+        ("{at: 60, change: mood}", "'impatience', 'exchange' or 'speed'"),
         ("{at: 60, change: impatience, factor: 0}", "greater than 0"),
     ],
 )

@@ -58,7 +58,7 @@ def look(
     samples, _, slots = futures.chance.shape
     minutes = slots // MINUTE_SLOTS
 
-    def by_minute(values: Float[Array, "samples users slots"]) -> Float[Array, "minutes slots samples users"]:
+    def by_minute(values: Float[Array, "samples users slots"]) -> Float[Array, "minutes minute_slots samples users"]:
         timed = jnp.moveaxis(values[:, :, : minutes * MINUTE_SLOTS], 2, 0)
         return timed.reshape(minutes, MINUTE_SLOTS, *timed.shape[1:])
 

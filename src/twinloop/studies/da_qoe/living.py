@@ -134,16 +134,19 @@ def _lived_apart(lacking: Sequence[Place], folder: Path, workers: int) -> Iterat
         try:
             while under_way:
                 over, waiting = wait(under_way, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED)
-                for one in over:
-                    one.result()
+                _ = [one.result() for one in over]
                 under_way = list(waiting)
-                while not told.empty():
-                    yield told.get()
+                yield from _heard(told)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for child in multiprocessing.active_children():
                 child.terminate()
             raise
+    yield from _heard(told)
+
+
+def _heard(told: "multiprocessing.Queue[int]") -> Iterator[int]:
+    """Minutes that were reported and not yet taken in."""
     while not told.empty():
         yield told.get()
 
