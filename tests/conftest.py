@@ -8,6 +8,11 @@ import pytest
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiling is most of what tests cost, and their runs are short.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
 install_import_hook("twinloop", "beartype.beartype")
 
 import jax  # noqa: E402 - the import hook must stand before anything imports twinloop

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from twinloop.qoe import BEST, WORST
 from twinloop.studies.da_qoe.living import Lived
@@ -29,7 +29,7 @@ def clairvoyant_ratio(lived: Lived, skipped: int, grid: int) -> float:
     whole = (len(lived.experience) - skipped) // grid * grid
     rows = slice(skipped, skipped + whole)
 
-    def cells_of(values: Float[np.ndarray, "minutes users"]) -> Float[np.ndarray, "cells grid users"]:
+    def cells_of(values: Shaped[np.ndarray, "minutes capacity"]) -> Shaped[np.ndarray, "cells grid users"]:
         return values[rows][:, there].reshape(-1, grid, len(there))
 
     experience, rates = _options(cells_of(lived.factor), lived.rule[there], lived.version_bps)

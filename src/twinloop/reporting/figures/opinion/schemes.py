@@ -1,7 +1,7 @@
 """Schemes of a study against each other: by number of users, by window, one gap after another. Plain arrays."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -123,7 +123,7 @@ def plot_slices_and_windows(
 
 
 @styled
-def plot_learning(curves: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> Figure:
+def plot_learning(curves: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
     """Return of greedy episodes while agents learn, with 95 % intervals: `steps`, `return`, `low`, `high` of each."""
     figure, axes = panels(title, 1, len(curves), width=WIDE_PX, height=300)
     for axis, (name, curve) in zip(axes[0], curves.items(), strict=True):
