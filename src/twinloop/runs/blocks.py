@@ -219,7 +219,8 @@ def _programs(
     axes = (eqx.if_array(0), eqx.if_array(0), eqx.if_array(0), None)
     both: tuple[Callable[..., Any], ...] = (block, decide)
     programs: list[Any] = [eqx.filter_vmap(f, in_axes=axes) if seeds else f for f in both]
-    lowered: list[Any] = [eqx.filter_jit(f, compiler_options=_compiler_options()) for f in programs]
+    jit: Any = eqx.filter_jit
+    lowered: list[Any] = [jit(f, compiler_options=_compiler_options()) for f in programs]
     given = (world, world.state)
     traced = [f.lower(key, loop, now, first) for f, now in zip(lowered, given, strict=True)]
     felt = world.state.twin.experience
