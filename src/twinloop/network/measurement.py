@@ -12,6 +12,7 @@ from twinloop.network.report import KindRequest, Reports
 
 HEADER_BITS = 64
 """Identity, slot and sequence number of one report; *ours*."""
+_ROUNDING = 1e-6
 
 
 class Channel(eqx.Module):
@@ -100,12 +101,15 @@ def measure(
 ) -> tuple[Agent, Reports, Float[Array, " entities"]]:
     """One slot of measuring: the agent's next state, what arrives now, and the bits each entity sent in this slot.
 
-    A report measured now arrives after 0 .. lanes-1 slots, or never; a duplicated one arrives again a slot later.
+    What differs from the value sent last by no more than rounding has not changed. A report measured now arrives after
+    0 .. lanes-1 slots, or never; a duplicated one arrives again a slot later.
     """
     key_noise, key_way = jax.random.split(key)
     entities = truth.shape[0]
     noisy = truth + channel.noise[None, :] * jax.random.normal(key_noise, truth.shape)
     value = quantise(noisy, channel, request.bits)
+    rounding = _ROUNDING * jnp.maximum(jnp.abs(channel.low), jnp.abs(channel.high))
+    value = jnp.where(jnp.abs(value - agent.last) <= rounding[None, :], agent.last, value)
     sent = due(request, agent, value, slot, slot_s) & present[:, None]
     draw = jax.random.uniform(key_way, (4, entities))
     late = 1 + jnp.floor(draw[1] * max(channel.lanes - 1, 0)).astype(jnp.int32)

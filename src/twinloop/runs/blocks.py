@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, PRNGKeyArray, PyTree
 
-from twinloop.decision import bound
+from twinloop.decision import Appraisal, bound
 from twinloop.emulation import Z90
 from twinloop.entities import USER_ATTRIBUTES
 from twinloop.loop import Loop, LoopState, slot, window
@@ -172,8 +172,17 @@ def decide_window(
 ) -> tuple[LoopState, dict[str, Any]]:
     """One window decision before `first_slot`; its verdict, and what its method says of the reservation, as arrays."""
     after, verdict, appraisals = window(jax.random.fold_in(key, first_slot + _WINDOW_SALT), loop, state)
-    certificate = {"value": appraisals[0].value, "bound": appraisals[0].bound}
-    return after, verdict_values(verdict) | certificate
+    return after, verdict_values(verdict) | appraisal_values(appraisals[0])
+
+
+def appraisal_values(appraisal: Appraisal) -> dict[str, Any]:
+    """What a reservation's method says of it as arrays for a trace: demand by user, the game by cell and slice."""
+    values: dict[str, Any] = {"value": appraisal.value, "bound": appraisal.bound}
+    if appraisal.foretold is not None:
+        values |= {f"foretold_{name}": value for name, value in vars(appraisal.foretold).items()}
+    if appraisal.game is not None:
+        values |= {"game_level": appraisal.game.level, "game_gap": appraisal.game.gap, "by_game": appraisal.by_game}
+    return values
 
 
 def verdict_values(verdict: Verdict) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from twinloop.decision.allocation.interface import MEGA, FlowPools, flow_pools
 from twinloop.decision.demand import Caps, Demand, Futures, People, Prices, Supply, predict_demand, started
 from twinloop.decision.pools import pool_sum
 from twinloop.decision.proposal import Reservation
+from twinloop.decision.reservation.equilibrium import GameReservation
 from twinloop.decision.reservation.greedy_demand import GreedyDemand
 from twinloop.decision.reservation.interface import AbstractReservation, Appraisal, fill, resource_demands
 from twinloop.emulation import Prospects
@@ -25,6 +26,7 @@ _FAIR_SHARES = 2.5
 
 _LEAST_EFFICIENCY = 0.05
 _SALT = 0x0A6E
+_BY_GAME, _BY_DEMAND = 1, 2
 
 
 class _Taken(NamedTuple):
@@ -41,11 +43,16 @@ class AgentReservation(AbstractReservation):
 
     Demand of a user is the cheapest mix of bandwidth, cycles, cache and reports that keeps the agreement with
     `confidence` over the prospects (decision.demand). Where all demand fits, slices hold it, and what is left over by
-    demand. Where it does not, slices hold what their users take on average at the prices that clear whole cells and
-    servers, in every minute of every prospect: there a unit more brings every slice the same gain of experience. As
-    prospects err, the part `even` is shared out by expected users instead. Source: paper 000, III-C.2 and III-D.1; the
-    prices are ours. Raises ValueError where the features hold no prospects or nothing of experience. Left out: demand
-    of multicast bearers beyond that of the weakest member.
+    demand. Where it does not, two reservations are weighed over the prospects by what users then take, and the better
+    one is proposed:
+
+    - what slices' users take on average at the prices that clear whole cells and servers, in every minute of every
+      prospect: there a unit more brings every slice the same gain of experience. As prospects err, the part `even` is
+      shared out by expected users instead;
+    - the equilibrium of the `game` in which every slice of a cell reserves for its own users' demand.
+
+    Source: paper 000, III-C.2, III-D; the prices are ours. Raises ValueError where the features hold no prospects or
+    nothing of experience. Left out: demand of multicast bearers beyond that of the weakest member.
     """
 
     supply: Supply
@@ -54,6 +61,7 @@ class AgentReservation(AbstractReservation):
     reports_per_s: Float[Array, " options"]
     user_level: ExperienceAllocation = ExperienceAllocation()
     even: float = eqx.field(static=True, default=0.4)
+    game: GameReservation = GameReservation()
 
     def reserve(self, features: Features, slices: SliceTable) -> Reservation:
         """What each slice gets of each cell and server in the next window."""
@@ -72,11 +80,14 @@ class AgentReservation(AbstractReservation):
         short = jnp.any(jnp.stack([jnp.any(jnp.sum(d.demand, axis=1) > d.capacity) for d in demands]))
         minutes = _minutes(features.prospects)
         taken = jax.vmap(partial(self._taken, features))(*minutes)
-        by_gain, by_demand = self._shared(taken, asked, features, slices), GreedyDemand().reserve(asked, slices)
-        reservation = jax.tree.map(lambda a, b: jnp.where(short, a, b), by_gain, by_demand)
-        value = jax.vmap(partial(self._value, features, reservation))(*minutes)
+        played, told = self.game.appraised(asked, slices)
+        offers = _stacked(self._shared(taken, asked, features, slices), played, GreedyDemand().reserve(asked, slices))
+        worth = jax.vmap(lambda offer: jnp.mean(jax.vmap(partial(self._value, features, offer))(*minutes)))(offers)
+        chosen = jnp.where(short, jnp.argmax(worth[:_BY_DEMAND]), _BY_DEMAND)
+        reservation = jax.tree.map(lambda leaf: leaf[chosen], offers)
         flows = jnp.maximum(jnp.sum(features.flow_active), 1)
-        return reservation, Appraisal(jnp.mean(taken.bound) / flows, jnp.mean(value) / flows, demand)
+        bound, value = jnp.mean(taken.bound) / flows, worth[chosen] / flows
+        return reservation, Appraisal(bound, value, demand, told.game, chosen == _BY_GAME)
 
     def foretold(self, features: Features, felt: Felt, prospects: Prospects) -> Demand:
         """Every user's demand (level one)."""
@@ -203,6 +214,10 @@ class AgentReservation(AbstractReservation):
             leave_per_s=jnp.maximum(swipes, 0.5) / slots,
             chance=jax.random.uniform(key, (samples, users, slots)),
         )
+
+
+def _stacked(*reservations: Reservation) -> Reservation:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *reservations)
 
 
 def _place(features: Features, prospects: Prospects) -> Float[Array, "users cells"]:

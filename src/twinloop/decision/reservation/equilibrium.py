@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from twinloop.abstraction import Features
 from twinloop.decision.game.clearing import Objective, clear_pools
-from twinloop.decision.game.equilibrium import Equilibrium, shared_equilibrium
+from twinloop.decision.game.equilibrium import shared_equilibrium
 from twinloop.decision.game.gains import SigmoidGain, majorant_gain
 from twinloop.decision.game.resource_game import TOLL
 from twinloop.decision.proposal import Reservation
@@ -33,15 +33,10 @@ class GameReservation(AbstractReservation):
 
     def reserve(self, features: Features, slices: SliceTable) -> Reservation:
         """The equilibrium's reservation."""
-        return self.solve(features, slices)[0]
+        return self.appraised(features, slices)[0]
 
     def appraised(self, features: Features, slices: SliceTable) -> tuple[Reservation, Appraisal]:
-        """The reservation, what its levels are worth, and the most that any are."""
-        reservation, _, appraisal = self.solve(features, slices)
-        return reservation, appraisal
-
-    def solve(self, features: Features, slices: SliceTable) -> tuple[Reservation, Equilibrium, Appraisal]:
-        """The reservation, the equilibrium it carries, and the appraisal."""
+        """The reservation, what its levels are worth, the most that any are, and the equilibrium."""
         demands = resource_demands(features, slices)
         groups = group_demands(features, slices, demands, _FREE)
         shape = SigmoidSatisfaction(self.steepness, self.threshold)
@@ -52,4 +47,4 @@ class GameReservation(AbstractReservation):
         bound = clear_pools(game, surrogate, nothing).bound
         kept: Float[Array, " groups"] = beside_floors(groups, game, found.level)
         value = jnp.sum(groups.weight * shape.value(kept))
-        return reserved_at(groups, kept, demands, slices), found, Appraisal(bound, value)
+        return reserved_at(groups, kept, demands, slices), Appraisal(bound, value, game=found, by_game=jnp.bool_(True))

@@ -5,10 +5,11 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from twinloop.abstraction import Features
 from twinloop.decision.demand import Demand as UserDemand
+from twinloop.decision.game.equilibrium import Equilibrium
 from twinloop.decision.proposal import Reservation
 from twinloop.slicing import SliceTable
 
@@ -17,12 +18,15 @@ class Appraisal(eqx.Module):
     """What a method can say of its own reservation, in weighted satisfied users; NaN where it can say nothing.
 
     No reservation is worth more than `bound`; it is worth `value`. `foretold` is every user's own demand, where a
-    method looks at users.
+    method looks at users; `game` the equilibrium of (cell, slice) groups, where one is played, and `by_game` whether it
+    is what was reserved.
     """
 
     bound: Float[Array, ""]
     value: Float[Array, ""]
     foretold: UserDemand | None = None
+    game: Equilibrium | None = None
+    by_game: Bool[Array, ""] | None = None
 
 
 class AbstractReservation(eqx.Module):

@@ -70,6 +70,8 @@ def figures_of(lived: Lived) -> dict[str, Any]:
         "windows_won": _mean_of(lived.window_won),
         "window_value": _mean_of(lived.window_value),
         "window_bound": _mean_of(lived.window_bound),
+        "game_gap": _most_of(lived.game_gap),
+        "by_game": _mean_of(lived.by_game),
         "slots_refused": float(lived.refused[after].mean()),
         "belief_error": float(np.mean(np.abs(lived.believed[after, lived.present] - felt.T))),
         "slot_ms": 1e3 * float(lived.wall_s) / (60.0 * len(lived.experience)),
@@ -203,3 +205,9 @@ def mean_of(values: Sequence[float]) -> Estimate:
 
 def _mean_of(values: Float[np.ndarray, " minutes"]) -> float:
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+
+
+def _most_of(values: Float[np.ndarray, " minutes"]) -> float:
+    """Greatest of those that are there; NaN where none is."""
+    there = values[np.isfinite(values)]
+    return float(there.max()) if there.size else float("nan")

@@ -48,8 +48,9 @@ class Lived:
     the true I(B, C); `hz_per_bps` the bandwidth that a bit per second took in the best of the slots in which it could
     have been sent ahead, and `cell` where. `load` is the bandwidth that the top version would have asked for, over what
     there is; `refused` the share of slots in which the internal loop kept the standing decision; `stage` and `score`
-    of adaptive windows, NaN where they were not asked; `decided` where slices were; `wall_s` and `compile_s` are of the
-    whole call over its worlds.
+    of adaptive windows, NaN where they were not asked; `decided` where slices were; `game_level` the part of their
+    demand that slices have at the game's equilibrium, `game_gap` its gap, `by_game` whether it was proposed, NaN where
+    no game was played; `wall_s` and `compile_s` are of the whole call over its worlds.
     """
 
     experience: Float32[np.ndarray, "minutes users"]
@@ -73,6 +74,9 @@ class Lived:
     window_won: Float32[np.ndarray, " minutes"]
     window_value: Float32[np.ndarray, " minutes"]
     window_bound: Float32[np.ndarray, " minutes"]
+    game_level: Float32[np.ndarray, "minutes slices"]
+    game_gap: Float32[np.ndarray, " minutes"]
+    by_game: Float32[np.ndarray, " minutes"]
     stage: Float32[np.ndarray, " minutes"]
     score: Float32[np.ndarray, " minutes"]
     refused: Float32[np.ndarray, " minutes"]
@@ -263,11 +267,22 @@ def _minute(block: LaneBlock, lanes: Lanes) -> dict[str, np.ndarray]:
         "window_won": np.asarray(float(verdict["winner"] >= 0) if verdict else np.nan),
         "window_value": np.asarray(verdict.get("value", np.nan)),
         "window_bound": np.asarray(verdict.get("bound", np.nan)),
+        "game_level": _level_of_slices(verdict.get("game_level"), trace["slice_bandwidth_hz"].shape[-1]),
+        "game_gap": np.asarray(verdict.get("game_gap", np.nan)),
+        "by_game": np.asarray(verdict.get("by_game", np.nan)),
         "stage": np.asarray(block.pace.get("stage", np.nan)),
         "score": np.asarray(block.pace.get("score", np.nan)),
         "refused": np.asarray((trace["code"] != 0).mean()),
         "twin_bits": np.asarray(trace["bits"].sum()),
     }
+
+
+def _level_of_slices(level: np.ndarray | None, slices: int) -> np.ndarray:
+    """What part of its demand the game gives a slice, over the cells where it has any; NaN where none was played."""
+    if level is None:
+        return np.full(slices, np.nan)
+    cells = level.reshape(-1, slices)
+    return cells.sum(axis=0) / np.maximum((cells > 0).sum(axis=0), 1)
 
 
 def _save(path: Path, run: Lived) -> None:

@@ -243,9 +243,11 @@ def _windows(told: Told, names: Sequence[str]) -> dict[str, Drawing]:
                 run.decided,
                 run.score,
                 run.stage,
-                f"Slices and windows over time, {shown.users} users, seed {shown.seed}",
+                run.game_level,
+                f"Slices, windows and game over time, {shown.users} users, seed {shown.seed}",
             ),
-            "Slices hold what their users take at prices that clear the cells; restless stages shorten windows.",
+            "Restless stages shorten windows. Game: the part of their users' demand that slices reserve at the "
+            "equilibrium; it is proposed where users gain more by it than by slices at clearing prices.",
         ),
     }
 

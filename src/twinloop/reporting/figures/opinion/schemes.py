@@ -94,11 +94,14 @@ def plot_slices_and_windows(
     decided: Float[np.ndarray, " minutes"],
     score: Float[np.ndarray, " minutes"],
     stage: Float[np.ndarray, " minutes"],
+    game_level: Float[np.ndarray, "minutes slices"],
     title: str,
 ) -> Figure:
-    """Bandwidth of every slice over time with the minutes in which slices were decided, and the dynamics score."""
-    figure, axes = panels(title, 2, 1, width=WIDE_PX, height=460, sharex=True, height_ratios=[3, 2])
-    top, low = axes[:, 0]
+    """Bandwidth of every slice over time with the minutes in which slices were decided, the dynamics score, and the
+    part of their demand that slices have at the equilibrium of every decision's game.
+    """
+    figure, axes = panels(title, 3, 1, width=WIDE_PX, height=620, sharex=True, height_ratios=[3, 2, 2])
+    top, low, game = axes[:, 0]
     minutes = np.arange(len(reserved_mhz) + 1)
     for index, name in enumerate(names):
         held = np.append(reserved_mhz[:, index], reserved_mhz[-1, index])
@@ -116,7 +119,12 @@ def plot_slices_and_windows(
     right.set_ylabel("stage (5: shortest windows)")
     right.set_ylim(0.5, 5.5)
     right.grid(visible=False)
-    low.set_xlabel("time (min); vertical lines: slices decided")
+    played = np.flatnonzero(np.isfinite(game_level).all(axis=1))
+    for index in range(len(names)):
+        game.step(played, game_level[played, index], where="post", **line_style(index))
+    game.set_ylabel("game: demand met")
+    game.set_ylim(0, 1.05)
+    game.set_xlabel("time (min); vertical lines: slices decided")
     stage_handle = right.get_legend_handles_labels()[0]
     legend_below(figure, top, extra=[*low.get_legend_handles_labels()[0], *stage_handle])
     return figure
