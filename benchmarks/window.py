@@ -51,7 +51,7 @@ def draw(seed: int, users: int, cells: int) -> tuple[Any, ...]:
     demand = rng.lognormal(0.0, 0.6, (1, users, 3)) * np.array([1.0, 0.4, 0.02])
     cell, service = rng.integers(0, cells, users), rng.integers(0, SERVICES, users)
     here = jnp.ones(users, bool)
-    return jnp.asarray(demand, jnp.float32), jnp.asarray(cell, jnp.int32), jnp.asarray(service, jnp.int32), here
+    return jnp.asarray(demand, jnp.float32), jnp.asarray(cell[None], jnp.int32), jnp.asarray(service, jnp.int32), here
 
 
 def groups_of(total: jax.Array, users: jax.Array, cells: int) -> Groups:
@@ -71,7 +71,7 @@ def groups_of(total: jax.Array, users: jax.Array, cells: int) -> Groups:
 
 def aggregate(people: tuple[Any, ...], cells: int) -> Groups:
     table = demand_distribution(*people, cells, SERVICES)
-    return groups_of(table.mean(), table.users, cells)
+    return groups_of(table.mean(), table.users[0], cells)
 
 
 def reserve(groups: Groups) -> Any:

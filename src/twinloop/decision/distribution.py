@@ -13,7 +13,7 @@ class DemandDistribution(eqx.Module):
     """
 
     total: Float[Array, "samples cells services resources"]
-    users: Float[Array, "cells services"]
+    users: Float[Array, "samples cells services"]
 
     def mean(self) -> Float[Array, "cells services resources"]:
         """Expected demand."""
@@ -26,23 +26,25 @@ class DemandDistribution(eqx.Module):
 
 def demand_distribution(
     demand: Float[Array, "samples users resources"],
-    cell: Int[Array, " users"],
+    cell: Int[Array, "samples users"],
     service: Int[Array, " users"],
-    present: Bool[Array, " users"],
+    present: Float[Array, " users"] | Bool[Array, " users"],
     cells: int,
     services: int,
 ) -> DemandDistribution:
     """Sums over the users of the same service in the same cell; who is absent counts for nothing.
 
-    Rows of `cell` and `service` outside the table are left out.
+    `present` may count how many people a row stands for. Rows of `cell` and `service` outside the table are left out.
     """
-    inside = present & (cell >= 0) & (cell < cells) & (service >= 0) & (service < services)
-    table = jnp.where(inside, cell * services + service, cells * services)
+    count = present.astype(jnp.float32)
 
-    def summed(each: Float[Array, "users resources"]) -> Float[Array, "cells services resources"]:
-        kept = jnp.where(inside[:, None], each, 0.0)
-        rows = jax.ops.segment_sum(kept, table, cells * services + 1)[:-1]
-        return rows.reshape(cells, services, each.shape[1])
+    def summed(
+        each: Float[Array, "users resources"], where: Int[Array, " users"]
+    ) -> tuple[Float[Array, "cells services resources"], Float[Array, "cells services"]]:
+        inside = (count > 0) & (where >= 0) & (where < cells) & (service >= 0) & (service < services)
+        row = jnp.where(inside, where * services + service, cells * services)
+        kept = jnp.concatenate([jnp.where(inside[:, None], each, 0.0), count[:, None]], axis=1)
+        sums = jax.ops.segment_sum(kept, row, cells * services + 1)[:-1].reshape(cells, services, -1)
+        return sums[..., :-1], sums[..., -1]
 
-    count = jax.ops.segment_sum(inside.astype(jnp.float32), table, cells * services + 1)[:-1]
-    return DemandDistribution(jax.vmap(summed)(demand), count.reshape(cells, services))
+    return DemandDistribution(*jax.vmap(summed)(demand, cell))

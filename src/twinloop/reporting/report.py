@@ -8,6 +8,7 @@ from typing import Any
 
 from twinloop.reporting import sections
 from twinloop.reporting.chapters.changes import order_section, orders, revision_section
+from twinloop.reporting.chapters.demands import demand_section
 from twinloop.reporting.chapters.experience import ela_section, judged, qoe_section
 from twinloop.reporting.page import Folder, Section, Tile, writable
 from twinloop.reporting.run import Run, open_run
@@ -78,7 +79,8 @@ def _chapters(run: Run) -> list[Callable[[Run, Folder], Section]]:
     felt = [*([qoe_section] if run.has("experience") else []), *([ela_section] if judged(run) else [])]
     ordered = [order_section] if orders(run) else []
     examined = [revision_section] if run.summary.get("revisions") else []
-    return [*_CHAPTERS[:2], *felt, _CHAPTERS[2], *ordered, _CHAPTERS[3], *examined, *_CHAPTERS[4:]]
+    needed = [demand_section] if run.has("needs") else []
+    return [*_CHAPTERS[:2], *felt, *needed, _CHAPTERS[2], *ordered, _CHAPTERS[3], *examined, *_CHAPTERS[4:]]
 
 
 def _figures(run: Run) -> dict[str, Any]:

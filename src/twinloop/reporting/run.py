@@ -27,6 +27,8 @@ TABLES = (
     "collection",
     "requests",
     "decisions",
+    "needs",
+    "foreseen",
     "revisions",
     "looks",
     "value",

@@ -30,6 +30,7 @@ BLOCK_SLOTS = 60
 MOST_PROGRAMS = 3
 """Programs kept for runs to come; each takes thousands of memory maps, of which Linux gives a process 65,530."""
 _PROGRAMS: dict[Any, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any] | None]] = {}
+USED_QUANTILES = (0.05, 0.5, 0.95)
 _WINDOW_SALT = 1 << 30
 _IS_LABEL = np.array([attribute.kind == "label" for attribute in USER_ATTRIBUTES])
 Values = dict[str, np.ndarray]
@@ -176,10 +177,14 @@ def decide_window(
 
 
 def appraisal_values(appraisal: Appraisal) -> dict[str, Any]:
-    """What a reservation's method says of it as arrays for a trace: demand by user, the game by cell and slice."""
+    """What a reservation's method says of it as arrays for a trace: demand by user; by cell and slice what users are
+    expected to take, with quantiles, and the game.
+    """
     values: dict[str, Any] = {"value": appraisal.value, "bound": appraisal.bound}
     if appraisal.foretold is not None:
         values |= {f"foretold_{name}": value for name, value in vars(appraisal.foretold).items()}
+    if appraisal.used is not None:
+        values["used"] = jnp.stack([appraisal.used.quantile(share) for share in USED_QUANTILES])
     if appraisal.game is not None:
         values |= {"game_level": appraisal.game.level, "game_gap": appraisal.game.gap, "by_game": appraisal.by_game}
     return values

@@ -37,6 +37,7 @@ from twinloop.runs.pacing import Pacing
 from twinloop.runs.resources import check
 from twinloop.runs.results import directory as files
 from twinloop.runs.results.agreements import ela_figures, qoe_figures
+from twinloop.runs.results.demands import demand_tables
 from twinloop.runs.results.experience import begin_minutes, structures
 from twinloop.runs.results.recording import Block, Pace, Totals, tables, window_row
 from twinloop.runs.results.retention import retention_table
@@ -180,15 +181,20 @@ class _Live:
                 saved = json.loads(file.readline())
                 kept = (self.world, self._watch(), self.pacing.first_memory(*self._looked_at()))
                 self.world, watch, self.pacing.memory = eqx.tree_deserialise_leaves(file, kept)
+            self.next_slot, self.wall_s = int(saved["next_slot"]), float(saved["wall_s"])
+            self.totals = Totals(saved["sums"], saved["user_satisfaction"], saved["user_slots"])
+            self.windows = ByWindow(saved["windows"])
+            self.pace = Pace(**saved["pace"])
+            self.orders.remember(saved["orders"])
+        except KeyError as error:
+            raise OutputError(
+                f"the checkpoint in {target} lacks {error}: another version of twinloop wrote it; start anew in another "
+                "--out"
+            ) from error
         except (OSError, RuntimeError, ValueError, EOFError) as error:
             raise OutputError(
                 f"the checkpoint in {target} cannot be read ({error}); start anew in another --out"
             ) from error
-        self.next_slot, self.wall_s = int(saved["next_slot"]), float(saved["wall_s"])
-        self.totals = Totals(saved["sums"], saved["user_satisfaction"], saved["user_slots"])
-        self.windows = ByWindow(saved["windows"])
-        self.pace = Pace(**saved["pace"])
-        self.orders.remember(saved["orders"])
         self.loop = apply_events(self.scenario, self.loop, before_slot=self.next_slot, left_out=self.orders.left_out)
         files.drop_parts_from(target, self.next_slot // self.block_slots)
         if self.upkeep is not None:
@@ -232,6 +238,7 @@ class _Live:
             self.world = World(state, self.world.unaided)
             self._revise(target)
             verdict = {name: np.asarray(value) for name, value in values.items()}
+            self._tell_demand(target, verdict)
             self.totals.count("window_proposed")
             self.totals.count("window_approved", float(verdict["winner"] >= 0))
         self.world, (truth, trace) = compiled.block(self.key, self.loop, self.world, first)
@@ -292,6 +299,14 @@ class _Live:
         found = self.revising.examine(self.next_slot, felt)
         if found is not None and target is not None:
             files.write_part(target, "revisions", self.next_slot // self.block_slots, found)
+
+    def _tell_demand(self, target: Path | None, verdict: Mapping[str, np.ndarray]) -> None:
+        if target is None:
+            return
+        active = np.asarray(self.world.state.twin.users.current.active)
+        members = np.asarray(self.loop.network.params.user_slice)
+        for table, rows in demand_tables(self.next_slot, verdict, active, members).items():
+            files.write_part(target, table, self.next_slot // self.block_slots, rows)
 
     def _looked_at(self, demand_hz: jax.Array | None = None) -> Any:
         """Twins and demand of slices, as one world of several."""

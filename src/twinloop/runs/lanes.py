@@ -17,7 +17,7 @@ from twinloop.network import SimulatedNetwork
 from twinloop.runs.blocks import Compiled, World, block_length, compile_loop, run_key, use_persistent_cache
 from twinloop.runs.orders import Orders
 from twinloop.runs.pacing import Pacing
-from twinloop.scenario import Scenario, apply_events, build_loop, due_events, event_slots
+from twinloop.scenario import Scenario, apply_events, build_loop, due_events, event_slots, happens
 
 Values = np.ndarray
 Rules = Sequence[tuple[AdaptiveWindow, DynamicsScale]]
@@ -79,7 +79,7 @@ class Lanes:
         loop, state, pacing = self._loop, self._state, self._pacing()
         self.orders = [Orders(scenario) for scenario in self.scenarios]
         for first in range(0, self.slots, self.block_slots):
-            if any(scenario.events or scenario.drifts for scenario in self.scenarios):
+            if any(happens(scenario, first, self.block_slots) for scenario in self.scenarios):
                 loop = self._with_events(loop, state, first)
             due, pace = pacing.due(first)
             verdict: Mapping[str, Values] = {}

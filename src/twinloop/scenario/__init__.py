@@ -7,6 +7,7 @@ from twinloop.scenario.events import (
     check_events,
     due_events,
     event_slots,
+    happens,
     order_of,
     with_slices,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "dump",
     "event_slots",
     "fields_of",
+    "happens",
     "hazard_class_names",
     "load",
     "order_of",

@@ -58,6 +58,12 @@ def due_events(scenario: Scenario, first_slot: int, slots: int) -> list[tuple[in
     ]
 
 
+def happens(scenario: Scenario, first_slot: int, slots: int) -> bool:
+    """Whether an event or a drift of the scenario falls into the block."""
+    moments = (entry.at for entry in (*scenario.events, *scenario.drifts))
+    return any(first_slot <= round(at / SLOT_S) < first_slot + slots for at in moments)
+
+
 def changed(scenario: Scenario, table: SliceTable, event: Event) -> SliceTable:
     """The table after an event. Raises ScenarioError where it does not fit the slice's state."""
     row, given = _row(scenario, event), _given(event)

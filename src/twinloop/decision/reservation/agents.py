@@ -13,6 +13,7 @@ from twinloop.abstraction import Features, Felt
 from twinloop.decision.allocation.experience import ExperienceAllocation, Options, clear_options, of_each
 from twinloop.decision.allocation.interface import MEGA, FlowPools, flow_pools
 from twinloop.decision.demand import Caps, Demand, Futures, People, Prices, Supply, predict_demand, started
+from twinloop.decision.distribution import DemandDistribution, demand_distribution
 from twinloop.decision.pools import pool_sum
 from twinloop.decision.proposal import Reservation
 from twinloop.decision.reservation.equilibrium import GameReservation
@@ -80,14 +81,21 @@ class AgentReservation(AbstractReservation):
         short = jnp.any(jnp.stack([jnp.any(jnp.sum(d.demand, axis=1) > d.capacity) for d in demands]))
         minutes = _minutes(features.prospects)
         taken = jax.vmap(partial(self._taken, features))(*minutes)
+        used = demand_distribution(
+            jnp.stack([taken.bandwidth_hz, taken.cycles_per_s], axis=-1),
+            taken.cell,
+            features.flow_slice,
+            jnp.where(features.flow_active, features.members, 0.0),
+            *features.slice_users.shape,
+        )
         played, told = self.game.appraised(asked, slices)
-        offers = _stacked(self._shared(taken, asked, features, slices), played, GreedyDemand().reserve(asked, slices))
+        offers = _stacked(self._shared(used, asked, features, slices), played, GreedyDemand().reserve(asked, slices))
         worth = jax.vmap(lambda offer: jnp.mean(jax.vmap(partial(self._value, features, offer))(*minutes)))(offers)
         chosen = jnp.where(short, jnp.argmax(worth[:_BY_DEMAND]), _BY_DEMAND)
         reservation = jax.tree.map(lambda leaf: leaf[chosen], offers)
         flows = jnp.maximum(jnp.sum(features.flow_active), 1)
         bound, value = jnp.mean(taken.bound) / flows, worth[chosen] / flows
-        return reservation, Appraisal(bound, value, demand, told.game, chosen == _BY_GAME)
+        return reservation, Appraisal(bound, value, demand, used, told.game, chosen == _BY_GAME)
 
     def foretold(self, features: Features, felt: Felt, prospects: Prospects) -> Demand:
         """Every user's demand (level one)."""
@@ -156,27 +164,22 @@ class AgentReservation(AbstractReservation):
         pools = flow_pools(features, reservation)
         return self.user_level.options(features.felt, pools), pools
 
-    def _shared(self, taken: _Taken, asked: Features, features: Features, slices: SliceTable) -> Reservation:
-        """Floors, and beyond them parts as the mean over prospects was `taken`, partly as users are expected."""
-        width = slices.active.shape[0]
-        server = features.cell_server[taken.cell]
-        members = jnp.where(features.flow_active, features.members, 0.0)
-        members = jnp.broadcast_to(members[None], taken.cell.shape)
+    def _shared(self, used: DemandDistribution, asked: Features, features: Features, slices: SliceTable) -> Reservation:
+        """Floors, and beyond them parts as users are expected to take, partly as they are expected to be there."""
+        servers = features.server_cycles_per_s.shape[0]
 
-        def pooled(amount: Float[Array, "minutes flows"], pool: Int[Array, "minutes flows"], count: int) -> Array:
-            row = (pool * width + features.flow_slice[None]).reshape(-1)
-            return pool_sum(amount.reshape(-1), row, count * width).reshape(count, width)
+        def at_server(of: Float[Array, "cells slices"]) -> Float[Array, "servers slices"]:
+            return jax.ops.segment_sum(of, features.cell_server, servers)
 
-        cells, servers = features.cell_bandwidth_hz.shape[0], features.server_cycles_per_s.shape[0]
-        at_cell, at_server = pooled(members, taken.cell, cells), pooled(members, server, servers)
+        expected, users = used.mean(), jnp.mean(used.users, axis=0)
         uses = (
-            (pooled(taken.bandwidth_hz, taken.cell, cells), at_cell),
-            (pooled(taken.cycles_per_s, server, servers), at_server),
-            (asked.slice_demand_cache_bytes, at_server),
+            (expected[..., 0], users),
+            (at_server(expected[..., 1]), at_server(users)),
+            (asked.slice_demand_cache_bytes, at_server(users)),
         )
         parts = [
-            fill(demand.floor, self._mixed(use, users, slices), demand.capacity)
-            for demand, (use, users) in zip(resource_demands(features, slices), uses, strict=True)
+            fill(demand.floor, self._mixed(use, there, slices), demand.capacity)
+            for demand, (use, there) in zip(resource_demands(features, slices), uses, strict=True)
         ]
         return Reservation(*parts)
 

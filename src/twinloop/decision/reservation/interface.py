@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from twinloop.abstraction import Features
 from twinloop.decision.demand import Demand as UserDemand
+from twinloop.decision.distribution import DemandDistribution
 from twinloop.decision.game.equilibrium import Equilibrium
 from twinloop.decision.proposal import Reservation
 from twinloop.slicing import SliceTable
@@ -18,13 +19,15 @@ class Appraisal(eqx.Module):
     """What a method can say of its own reservation, in weighted satisfied users; NaN where it can say nothing.
 
     No reservation is worth more than `bound`; it is worth `value`. `foretold` is every user's own demand, where a
-    method looks at users; `game` the equilibrium of (cell, slice) groups, where one is played, and `by_game` whether it
-    is what was reserved.
+    method looks at users, and `used` bandwidth [Hz] and cycles [cycle/s] that they are expected to take by cell and
+    slice; `game` the equilibrium of (cell, slice) groups, where one is played, and `by_game` whether it is what was
+    reserved.
     """
 
     bound: Float[Array, ""]
     value: Float[Array, ""]
     foretold: UserDemand | None = None
+    used: DemandDistribution | None = None
     game: Equilibrium | None = None
     by_game: Bool[Array, ""] | None = None
 

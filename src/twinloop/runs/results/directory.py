@@ -24,6 +24,8 @@ TABLES = (
     "collection",
     "requests",
     "decisions",
+    "needs",
+    "foreseen",
     "revisions",
     "views",
     "looks",
