@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from decision.problems import draw_features, draw_slices
 
-from twinloop.decision import AgentReservation, Prices, Supply, rules_of, store_of
+from twinloop.decision import AgentReservation, GameReservation, Prices, Supply, rules_of, store_of
 from twinloop.emulation import Prospects
 from twinloop.simulator import Player, default_catalogue
 from twinloop.slicing import capacity_and_isolation
@@ -103,3 +103,16 @@ def test_agents_need_prospects(short):
     features, slices = short
     with pytest.raises(ValueError, match="prospects"):
         AGENTS.reserve(replace(features, prospects=None), slices)
+
+
+def test_the_better_of_prices_and_game_is_proposed_where_demand_does_not_fit(short, decided):
+    features, slices = short
+    _, appraisal = decided
+    assert float(appraisal.game.gap) < 1e-3
+    _, dear = RESERVE(replace(AGENTS, game=GameReservation(toll=5.0)), features, slices)
+    assert float(dear.game.level.sum()) < float(appraisal.game.level.sum()), "congestion that costs more is avoided"
+    alone, _ = AGENTS.game.appraised(features, slices)
+    assert bool(appraisal.by_game) or not np.allclose(alone.bandwidth_hz, decided[0].bandwidth_hz)
+    assert appraisal.used.total.shape == (SAMPLES * MINUTES, 2, slices.active.shape[0], 2)
+    taken = appraisal.used.mean()[..., 0].sum(axis=1)
+    assert np.all(np.asarray(taken) <= 1.2 * np.asarray(features.cell_bandwidth_hz))

@@ -264,6 +264,16 @@ def test_a_truncated_checkpoint_is_told(left, tiny, halfway):
         runs.run(tiny, out=halfway, resume=True)
 
 
+def test_a_checkpoint_of_another_version_is_told(tiny, halfway):
+    checkpoint = halfway / "state.eqx"
+    head, _, rest = checkpoint.read_bytes().partition(b"\n")
+    sums = json.loads(head)
+    del sums["orders"]
+    checkpoint.write_bytes(json.dumps(sums).encode() + b"\n" + rest)
+    with pytest.raises(OutputError, match="lacks 'orders': another version"):
+        runs.run(tiny, out=halfway, resume=True)
+
+
 def test_a_finished_run_is_not_overwritten(tiny, tiny_run):
     before = {path.name: path.stat().st_mtime_ns for path in tiny_run.directory.iterdir()}
     for resume, words in ((False, "is not empty"), (True, "no interrupted run")):

@@ -202,17 +202,19 @@ def verdict_values(verdict: Verdict) -> dict[str, Any]:
 
 
 def compile_loop(
-    loop: Loop[SimulatedNetwork], world: World, key: Key[Array, "..."], slots: int, *, seeds: bool = False
+    loop: Loop[SimulatedNetwork], world: World, key: Key[Array, "..."], slots: int, *, at_once: int = 0
 ) -> Compiled:
-    """Both programs, ahead of time. With `seeds` the loop, its world and the key carry a leading axis of seeds.
+    """Both programs, ahead of time.
 
-    The last few are kept, so that runs of like scenarios in one process share them.
+    With `at_once` the loop, its world and the key carry a leading axis of worlds side by side; blocks are of all of
+    them, decisions of so many at a time. The last few are kept, so that runs of like scenarios in one process share
+    them.
     """
     begun = time.perf_counter()
     leaves, structure = jax.tree.flatten((loop, world, key))
     shapes = tuple((leaf.shape, str(leaf.dtype)) if eqx.is_array(leaf) else leaf for leaf in leaves)
-    name = (shapes, structure, slots, seeds)
-    programs = _PROGRAMS.pop(name, None) or _programs(loop, world, key, slots, seeds=seeds)
+    name = (shapes, structure, slots, at_once)
+    programs = _PROGRAMS.pop(name, None) or _programs(loop, world, key, slots, at_once)
     _PROGRAMS[name] = programs
     while len(_PROGRAMS) > MOST_PROGRAMS:
         del _PROGRAMS[next(iter(_PROGRAMS))]
@@ -220,7 +222,7 @@ def compile_loop(
 
 
 def _programs(
-    loop: Loop[SimulatedNetwork], world: World, key: Key[Array, "..."], slots: int, *, seeds: bool
+    loop: Loop[SimulatedNetwork], world: World, key: Key[Array, "..."], slots: int, at_once: int
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any] | None]:
     first = jnp.zeros((), jnp.int32)
 
@@ -232,14 +234,17 @@ def _programs(
 
     axes = (eqx.if_array(0), eqx.if_array(0), eqx.if_array(0), None)
     both: tuple[Callable[..., Any], ...] = (block, decide)
-    programs: list[Any] = [eqx.filter_vmap(f, in_axes=axes) if seeds else f for f in both]
+    programs: list[Any] = [eqx.filter_vmap(f, in_axes=axes) if at_once else f for f in both]
     jit: Any = eqx.filter_jit
     lowered: list[Any] = [jit(f, compiler_options=_compiler_options()) for f in programs]
-    given = (world, world.state)
-    traced = [f.lower(key, loop, now, first) for f, now in zip(lowered, given, strict=True)]
-    felt = world.state.twin.experience
+    decided: Any = (key, loop, world.state)
+    if at_once:
+        decided = jax.tree.map(lambda leaf: leaf[:at_once] if eqx.is_array(leaf) else leaf, decided)
+    given = ((key, loop, world), decided)
+    traced = [f.lower(*these, first) for f, these in zip(lowered, given, strict=True)]
+    felt = decided[2].twin.experience
     if felt is not None:
-        traced.append((_relearn_seeds if seeds else _relearn).lower(felt))
+        traced.append((_relearn_seeds if at_once else _relearn).lower(felt))
     with ThreadPoolExecutor(len(traced)) as threads:
         compiled = list(threads.map(lambda program: program.compile(), traced))
     return compiled[0], compiled[1], compiled[2] if felt is not None else None

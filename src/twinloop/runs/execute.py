@@ -188,8 +188,8 @@ class _Live:
             self.orders.remember(saved["orders"])
         except KeyError as error:
             raise OutputError(
-                f"the checkpoint in {target} lacks {error}: another version of twinloop wrote it; start anew in another "
-                "--out"
+                f"the checkpoint in {target} lacks {error}: another version of twinloop wrote it; start anew in "
+                "another --out"
             ) from error
         except (OSError, RuntimeError, ValueError, EOFError) as error:
             raise OutputError(

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Int
 
 from twinloop.decision import AdaptiveWindow, DynamicsScale
 from twinloop.loop import Loop, LoopState
@@ -19,6 +19,7 @@ from twinloop.runs.orders import Orders
 from twinloop.runs.pacing import Pacing
 from twinloop.scenario import Scenario, apply_events, build_loop, due_events, event_slots, happens
 
+_DECIDED_AT_ONCE = 3
 Values = np.ndarray
 Rules = Sequence[tuple[AdaptiveWindow, DynamicsScale]]
 Prepare = Callable[[Scenario, Loop[SimulatedNetwork], LoopState], tuple[Loop[SimulatedNetwork], LoopState]]
@@ -69,10 +70,11 @@ class Lanes:
         self._state: LoopState = stacked([state for _, state in worlds])
         self.orders = [Orders(scenario) for scenario in self.scenarios]
         self._key = jnp.stack([run_key(scenario.seed) for scenario in self.scenarios])
+        self._at_once = min(_DECIDED_AT_ONCE, len(self.scenarios))
 
     def compile(self) -> Compiled:
         """Both programs of these lanes, kept for others of the same shapes."""
-        return compile_loop(self._loop, World(self._state, None), self._key, self.block_slots, seeds=True)
+        return compile_loop(self._loop, World(self._state, None), self._key, self.block_slots, at_once=self._at_once)
 
     def live(self, compiled: Compiled) -> Iterator[list[LaneBlock]]:
         """All blocks in turn, one entry a lane."""
@@ -82,11 +84,7 @@ class Lanes:
             if any(happens(scenario, first, self.block_slots) for scenario in self.scenarios):
                 loop = self._with_events(loop, state, first)
             due, pace = pacing.due(first)
-            verdict: Mapping[str, Values] = {}
-            if due.any():
-                decided, told = compiled.decide(self._key, loop, state, jnp.int32(first))
-                state = _where(due, decided, state)
-                verdict = jax.device_get(told)
+            state, verdicts = self._decided(compiled, loop, state, np.flatnonzero(due), first)
             world, lived = compiled.block(self._key, loop, World(state, None), jnp.int32(first))
             state = world.state
             pacing.observe(state.twin, lived[1]["slice_demand_hz"])
@@ -97,11 +95,25 @@ class Lanes:
                     first,
                     _row(truth, lane),
                     _row(trace, lane),
-                    _row(verdict, lane) if due[lane] else None,
+                    verdicts.get(lane),
                     _row(pace, lane),
                 )
                 for lane in range(len(self.scenarios))
             ]
+
+    def _decided(
+        self, compiled: Compiled, loop: Loop[SimulatedNetwork], state: LoopState, due: np.ndarray, first: int
+    ) -> tuple[LoopState, dict[int, Mapping[str, Values]]]:
+        """Slices decided anew in the worlds that are due, few at a time, and each one's verdict."""
+        verdicts: dict[int, Mapping[str, Values]] = {}
+        for part in (due[at : at + self._at_once] for at in range(0, len(due), self._at_once)):
+            lanes = jnp.asarray(np.resize(part, self._at_once))
+            key, some_loops, some_states = _worlds((self._key, loop, state), lanes)
+            decided, told = compiled.decide(key, some_loops, some_states, jnp.int32(first))
+            state = _with_worlds(state, decided, lanes)
+            told = jax.device_get(told)
+            verdicts |= {int(lane): _row(told, row) for row, lane in enumerate(part)}
+        return state, verdicts
 
     def _with_events(self, loop: Loop[SimulatedNetwork], state: LoopState, first: int) -> Loop[SimulatedNetwork]:
         """The lanes with all that happened until the end of a block; each world's twins judge its own orders."""
@@ -117,17 +129,14 @@ class Lanes:
         return Pacing(self.scenarios, self._changes, self._rules)
 
 
-def _where(chosen: np.ndarray, taken: LoopState, otherwise: LoopState) -> LoopState:
-    """`taken` in the worlds that are `chosen`."""
-    return taken if chosen.all() else _select(jnp.asarray(chosen), taken, otherwise)
+@eqx.filter_jit
+def _worlds(tree: Any, lanes: Int[Array, " some"]) -> Any:
+    return jax.tree.map(lambda leaf: leaf[lanes] if eqx.is_array(leaf) else leaf, tree)
 
 
 @eqx.filter_jit
-def _select(chosen: Bool[Array, " worlds"], taken: Any, otherwise: Any) -> Any:
-    def one(new: Array, old: Array) -> Array:
-        return jnp.where(chosen.reshape(-1, *[1] * (new.ndim - 1)), new, old) if eqx.is_array(new) else new
-
-    return jax.tree.map(one, taken, otherwise)
+def _with_worlds(tree: Any, some: Any, lanes: Int[Array, " some"]) -> Any:
+    return jax.tree.map(lambda leaf, new: leaf.at[lanes].set(new) if eqx.is_array(leaf) else leaf, tree, some)
 
 
 def _lane(tree: Any, lane: int) -> Any:
