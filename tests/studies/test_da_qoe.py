@@ -5,8 +5,9 @@ import pytest
 
 from twinloop.errors import OutputError, ScenarioError
 from twinloop.studies import study_da_qoe
+from twinloop.studies.da_qoe import living
 from twinloop.studies.da_qoe.clairvoyance import clairvoyant_ratio
-from twinloop.studies.da_qoe.living import first_minutes, load_lived
+from twinloop.studies.da_qoe.living import Place, first_minutes, load_lived
 from twinloop.studies.da_qoe.setting import CAPACITY, present
 from twinloop.studies.da_qoe.variants import CASES, VARIANTS
 
@@ -29,6 +30,30 @@ def test_every_variant_differs_from_a_scheme_by_figures_alone_or_says_so():
     for name, case in VARIANTS.items():
         assert case.base in CASES
         assert case.kin == CASES[case.base].kin, name
+
+
+def test_batches_of_a_kind_are_of_one_size_and_hold_everything():
+    asked = [Place("proposed", 24, seed, 60) for seed in range(25)] + [Place("pf", 24, seed, 60) for seed in range(3)]
+    asked += [Place("frozen", 24, seed, 24) for seed in range(17)]
+    batches = living.batches_of(asked)
+    assert {place for batch in batches for place in batch} == set(asked)
+    for batch in batches:
+        assert len({(CASES[place.case].kin, place.minutes) for place in batch}) == 1
+    sizes = {case: {len(batch) for batch in batches if batch[0].case == case} for case in ("proposed", "frozen", "pf")}
+    assert sizes["proposed"] == sizes["frozen"] and len(sizes["proposed"]) == 1
+    assert sizes["pf"] == {3}, "a world is repeated only to share a program"
+    assert sum(map(len, batches)) <= 1.25 * len(asked)
+
+
+def test_a_worker_keeps_to_what_it_has_compiled_and_leaves_others_theirs():
+    asked = [Place(name, 24, seed, 60) for name in ("proposed", "pf", "no-agents") for seed in range(12)]
+    left = living.batches_of(asked)
+    kin = {name: CASES[name].kin for name in ("proposed", "pf", "no-agents")}
+    assert living.next_batch(left, [kin["pf"], None], 0)[0].case == "pf"
+    assert living.next_batch(left, [kin["proposed"], kin["pf"]], 1)[0].case == "pf"
+    assert living.next_batch(left, [kin["proposed"], None], 1)[0].case != "proposed"
+    last = [batch for batch in left if batch[0].case == "proposed"]
+    assert living.next_batch(last, [kin["proposed"], kin["pf"]], 1)[0].case == "proposed"
 
 
 @pytest.mark.slow

@@ -2,8 +2,9 @@
 
 import multiprocessing
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,8 +24,9 @@ from twinloop.simulator import Params, Raters, true_experience
 from twinloop.studies.da_qoe.setting import World, present, with_users, world
 from twinloop.studies.da_qoe.variants import CASES
 
-AT_ONCE = 25
-"""Most worlds side by side in one compiled call."""
+AT_ONCE = 16
+"""Most worlds side by side in one compiled call: more is no faster, and keeps what is lived unsaved for longer."""
+_FEWEST = 8
 
 _MINUTE_SLOTS = 60
 _LOOK_EVERY_S = 0.5
@@ -109,8 +111,7 @@ def live_all(
 ) -> dict[Place, Lived]:
     """Every run, those on file from file; a file is written as soon as its run is over.
 
-    Batches of like cases are lived by `workers`, processes of their own where there are several. The first batch of
-    every kind comes first, so that each kind is compiled once, for all by way of the cache on disk.
+    Batches of like cases are lived by `workers`, processes of their own where there are several.
     """
     folder.joinpath("runs").mkdir(parents=True, exist_ok=True)
     lacking = [place for place in places if not saved(folder, place).exists()]
@@ -125,28 +126,50 @@ def live_all(
 
 def _lived_in_turn(lacking: Sequence[Place], folder: Path) -> Iterator[int]:
     """Lives all batches here; yields the minutes lived since the last time."""
-    for batch in _batches(lacking):
+    for batch in batches_of(lacking):
         yield from _live(batch, folder)
 
 
 def _lived_apart(lacking: Sequence[Place], folder: Path, workers: int) -> Iterator[int]:
-    """As `_lived_in_turn`, in processes."""
+    """As `_lived_in_turn`, in processes that keep to the kind they have compiled as long as there is any of it."""
     context = multiprocessing.get_context("spawn")
     told = context.Queue()
-    with ProcessPoolExecutor(workers, context, initializer=_report_to, initargs=(told,)) as pool:
-        under_way = [pool.submit(_live_and_tell, batch, folder) for batch in _batches(lacking)]
-        try:
-            while under_way:
-                over, waiting = wait(under_way, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED)
-                _ = [one.result() for one in over]
-                under_way = list(waiting)
-                yield from _heard(told)
-        except BaseException:
+    left = batches_of(lacking)
+    pools = [ProcessPoolExecutor(1, context, initializer=_report_to, initargs=(told,)) for _ in range(workers)]
+    kinds: list[tuple[object, ...] | None] = [None] * workers
+    busy: dict[Future[None], int] = {}
+    try:
+        while left or busy:
+            for worker in set(range(workers)) - set(busy.values()) if left else ():
+                batch = next_batch(left, kinds, worker)
+                left.remove(batch)
+                kinds[worker] = _kind(batch[0])
+                busy[pools[worker].submit(_live_and_tell, batch, folder)] = worker
+                if not left:
+                    break
+            for over in wait(busy, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED).done:
+                del busy[over]
+                over.result()
+            yield from _heard(told)
+    except BaseException:
+        for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()
-            raise
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    for pool in pools:
+        pool.shutdown()
     yield from _heard(told)
+
+
+def next_batch(left: list[list[Place]], kinds: Sequence[tuple[object, ...] | None], worker: int) -> list[Place]:
+    """One of the kind that the worker has compiled; else of that of which most is left, nobody else's if there is."""
+    minutes = Counter[tuple[object, ...]]()
+    for batch in left:
+        minutes[_kind(batch[0])] += sum(place.minutes for place in batch)
+    free = [kind for kind in minutes if kind not in kinds] or list(minutes)
+    kind = kinds[worker] if kinds[worker] in minutes else max(free, key=lambda one: minutes[one])
+    return next(batch for batch in left if _kind(batch[0]) == kind)
 
 
 def _heard(told: "multiprocessing.Queue[int]") -> Iterator[int]:
@@ -166,21 +189,28 @@ def _live_and_tell(batch: Sequence[Place], folder: Path) -> None:
 
 def _kind(place: Place) -> tuple[object, ...]:
     """Runs of one kind share a compiled program when as many live side by side."""
-    return (*CASES[place.case].kin, place.minutes)
+    return CASES[place.case].kin
 
 
-def _batches(places: Sequence[Place]) -> list[list[Place]]:
-    """Runs of a kind in batches of one size, the last ones filled up by repeating a run so that all share a program;
-    the first batch of every kind before all others.
+def batches_of(places: Sequence[Place]) -> list[list[Place]]:
+    """Runs of one kind and length side by side, in batches that are all of one size for a kind, so that all share a
+    program: the last ones are filled up by repeating a run.
     """
-    ordered: list[tuple[int, list[Place]]] = []
+    batches: list[list[Place]] = []
     for kind in dict.fromkeys(_kind(place) for place in places):
         mine = [place for place in places if _kind(place) == kind]
-        size = -(-len(mine) // -(-len(mine) // AT_ONCE))
-        for number, first in enumerate(range(0, len(mine), size)):
-            batch = mine[first : first + size]
-            ordered.append((number, batch + batch[-1:] * (size - len(batch))))
-    return [batch for _, batch in sorted(ordered, key=lambda one: one[0])]
+        alike = [[place for place in mine if place.minutes == minutes] for minutes in {place.minutes for place in mine}]
+        size = _batch_size([len(some) for some in alike])
+        for some in alike:
+            parts = [some[at : at + size] for at in range(0, len(some), size)]
+            batches += [part + part[-1:] * (size - len(part)) for part in parts]
+    return batches
+
+
+def _batch_size(counts: Sequence[int]) -> int:
+    """How many live side by side, so that least is repeated."""
+    sizes = range(min(_FEWEST, max(counts)), min(AT_ONCE, max(counts)) + 1)
+    return min(sizes, key=lambda size: (sum(-(-count // size) * size for count in counts), -size))
 
 
 def _live(batch: Sequence[Place], folder: Path) -> Iterator[int]:
