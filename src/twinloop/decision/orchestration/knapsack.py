@@ -28,7 +28,7 @@ def pack(
 
     Each budget is cut into `parts` equal parts and every cost rounded up to whole parts, so no choice exceeds a budget
     and the optimum is exact for costs that are multiples of budget / parts; otherwise it loses at most one part a user.
-    Option 0 must cost nothing. Users come pool by pool, and every pool begins the table anew: O(users x options x parts).
+    Option 0 must cost nothing. Users come pool by pool, each pool begins the table anew: O(users x options x parts).
     Bellman (1957); multiple choice: Kellerer, Pferschy, Pisinger, Knapsack Problems, chapter 11.
     """
     most = jnp.asarray(parts)
