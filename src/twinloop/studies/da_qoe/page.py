@@ -30,7 +30,6 @@ from twinloop.studies.da_qoe.living import Lived, Place
 from twinloop.studies.da_qoe.setting import PROPOSED
 from twinloop.studies.da_qoe.variants import CASES, USERS
 from twinloop.studies.evaluate import Estimate, Judgement
-from twinloop.studies.evaluate.judgement import Claim
 
 _SLICES = ("basic", "plus", "gold")
 _COLUMNS = {
@@ -67,7 +66,7 @@ def write_page(directory: Path, told: Told) -> Path:
     """Write `report.html`. Raises OutputError when the directory cannot be written."""
     parts = ("window", "ablation", "control", "mismatch", "load")
     chapters = [
-        _claims(told.judgement.claims),
+        _claims(told),
         _schemes(told),
         *(_variants(told, part) for part in parts),
         _training(),
@@ -118,12 +117,44 @@ def _headline(told: Told) -> list[Tile]:
     ]
 
 
-def _claims(claims: Sequence[Claim]) -> Chapter:
+def _claims(told: Told) -> Chapter:
+    claims = told.judgement.claims
     rows = [[claim.statement, _text(claim.measured), "holds" if claim.holds else "does not hold"] for claim in claims]
     note = "Differences are the scheme named first less the other, paired over seeds, 95 % interval in brackets."
     lead = "What the paper claims and what was promised before the runs, each decided by its weakest comparison."
-    table = Table("Claims", ["claim", "measured", "verdict"], rows, note, wide=True)
-    return Chapter("claims", "What holds", lead, {}, [table] if rows else [])
+    tables = [Table("Claims", ["claim", "measured", "verdict"], rows, note, wide=True)] if rows else []
+    if PROPOSED in told.schemes and len(told.schemes) > 1:
+        tables += [_against(told, "ela_ratio", "ELA ratio"), _against(told, "qoe_median", "median QoE")]
+    return Chapter("claims", "What holds", lead, {}, tables)
+
+
+def _against(told: Told, metric: str, title: str) -> Table:
+    """The proposed scheme less each other, by number of users, and why it is not ahead where it is not."""
+    others = [name for name in told.schemes if name != PROPOSED]
+    found = {
+        (name, users): difference(told.figures, PROPOSED, name, users, metric)
+        for name in others
+        for users in told.users
+    }
+    rows = [[CASES[name].title, *(_text(found[name, users]) for users in told.users)] for name in others]
+    open_against = dict.fromkeys(CASES[name].title for (name, _), gap in found.items() if (gap.low or 0.0) <= 0)
+    note = "Paired over seeds, 95 % interval in brackets; what includes 0 shows nothing."
+    if open_against:
+        note += f" Not shown to be best against {', '.join(open_against)}.{_idle_parts(told)}"
+    return Table(f"Proposed less others: {title}", ["against", *map(str, told.users)], rows, note, wide=True)
+
+
+def _idle_parts(told: Told) -> str:
+    """Parts without which the scheme is no worse: what others lack of them cannot set it apart."""
+    parts = [name for name in told.variants if CASES[name].part == "ablation" and runs_of(told.beside, name, USERS)]
+    gaps = {name: difference(told.beside, name, PROPOSED, USERS, "ela_ratio") for name in parts}
+    idle = [f"{CASES[name].title} ({_text(gap)})" for name, gap in gaps.items() if (gap.high or 0.0) >= 0]
+    if not idle:
+        return ""
+    return (
+        f" Why: at {USERS} users the scheme is not shown to lose anything by {', '.join(idle)}, in ELA ratio less the "
+        "scheme as it is; another that lacks only these does as well."
+    )
 
 
 def _schemes(told: Told) -> Chapter:
@@ -280,6 +311,8 @@ def _bar(estimate: Estimate) -> Bar:
 
 
 def _digits(estimate: Estimate) -> int:
+    if 0 < abs(estimate.value) < 1e-3:
+        return 5
     return 3 if abs(estimate.value) < 2 else 2 if abs(estimate.value) < 10 else 1
 
 

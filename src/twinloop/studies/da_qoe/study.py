@@ -18,6 +18,7 @@ from twinloop.studies.evaluate import Estimate, Judgement
 from twinloop.studies.evaluate.judgement import Claim
 
 FIRST_SEED = 1
+_MOST_GAP = 1e-3
 _COMPARED = ("ela_ratio", "ela_share", "qoe_median")
 
 
@@ -65,7 +66,7 @@ def study_da_qoe(
         {place: figures[place] for place in places} for places in (main, whole, [*beside, *begun_alike])
     )
     told = differences(chief, schemes, users, _COMPARED) if PROPOSED in schemes and len(schemes) > 1 else []
-    claims = [*(claims_of(told, chief, schemes) if told else ()), *_variant_claims(extra)]
+    claims = [*(claims_of(told, chief, schemes) if told else ()), *_variant_claims(extra), *_game_claims(figures)]
     wall_s = time.perf_counter() - begun
     judgement = Judgement(
         title=f"da-qoe: {minutes} min a run, {seeds} seeds",
@@ -126,6 +127,17 @@ def _variant_claims(figures: dict[Place, dict[str, Any]]) -> list[Claim]:
         includes = (found.low or 0) <= 0 <= (found.high or 0)
         claims.append(Claim("the gain from B and C vanishes where nobody minds them", found, includes))
     return claims
+
+
+def _game_claims(figures: dict[Place, dict[str, Any]]) -> list[Claim]:
+    """Whether every game that was played, in every run, ended in an equilibrium."""
+    gaps = [one["game_gap"] for one in figures.values() if np.isfinite(one["game_gap"])]
+    if not gaps:
+        return []
+    most = float(max(gaps))
+    return [
+        Claim(f"the equilibrium gap is below {_MOST_GAP:g} in all runs (largest)", Estimate(most), most < _MOST_GAP)
+    ]
 
 
 def _claim_folder(folder: Path, minutes: int) -> None:
