@@ -134,23 +134,9 @@ def _lived_apart(lacking: Sequence[Place], folder: Path, workers: int) -> Iterat
     """As `_lived_in_turn`, in processes that keep to the kind they have compiled as long as there is any of it."""
     context = multiprocessing.get_context("spawn")
     told = context.Queue()
-    left = batches_of(lacking)
     pools = [ProcessPoolExecutor(1, context, initializer=_report_to, initargs=(told,)) for _ in range(workers)]
-    kinds: list[tuple[object, ...] | None] = [None] * workers
-    busy: dict[Future[None], int] = {}
     try:
-        while left or busy:
-            for worker in set(range(workers)) - set(busy.values()) if left else ():
-                batch = next_batch(left, kinds, worker)
-                left.remove(batch)
-                kinds[worker] = _kind(batch[0])
-                busy[pools[worker].submit(_live_and_tell, batch, folder)] = worker
-                if not left:
-                    break
-            for over in wait(busy, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED).done:
-                del busy[over]
-                over.result()
-            yield from _heard(told)
+        yield from _shared_out(batches_of(lacking), pools, folder, told)
     except BaseException:
         for pool in pools:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -160,6 +146,24 @@ def _lived_apart(lacking: Sequence[Place], folder: Path, workers: int) -> Iterat
     for pool in pools:
         pool.shutdown()
     yield from _heard(told)
+
+
+def _shared_out(
+    left: list[list[Place]], pools: Sequence[ProcessPoolExecutor], folder: Path, told: "multiprocessing.Queue[int]"
+) -> Iterator[int]:
+    kinds: list[tuple[object, ...] | None] = [None] * len(pools)
+    busy: dict[Future[None], int] = {}
+    while left or busy:
+        idle = [worker for worker in range(len(pools)) if worker not in busy.values()]
+        for worker in idle[: len(left)]:
+            batch = next_batch(left, kinds, worker)
+            left.remove(batch)
+            kinds[worker] = _kind(batch[0])
+            busy[pools[worker].submit(_live_and_tell, batch, folder)] = worker
+        for over in wait(busy, timeout=_LOOK_EVERY_S, return_when=FIRST_COMPLETED).done:
+            del busy[over]
+            over.result()
+        yield from _heard(told)
 
 
 def next_batch(left: list[list[Place]], kinds: Sequence[tuple[object, ...] | None], worker: int) -> list[Place]:
