@@ -62,7 +62,7 @@ def test_the_report_says_what_users_need(lived):
     assert "What users need" in words and "found a mix that keeps it" in words
     assert "Demand by slice at the last decision" in words
     for name in ("demand_foreseen", "demand_binding"):
-        assert (lived.directory / "figures" / f"{name}.svg").exists()
+        assert (lived.directory / "figures" / f"{name}.png").exists()
 
 
 def test_a_resumed_run_of_agents_equals_an_unbroken_one(described, lived, tmp_path):
