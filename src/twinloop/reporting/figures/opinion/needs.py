@@ -23,6 +23,7 @@ from twinloop.reporting.run import Run, Values
 _MEGA = 1e6
 BINDINGS = ("none", "bandwidth", "cycles", "cache", "sensing", "experience")
 """What an agreement may want for, in the order in which it is drawn."""
+_WORDS = {"none": "kept by the foretold mix", "experience": "out of reach of any service"}
 
 
 def _by_window_and_slice(window: Values, row: Values, values: Values) -> NDArray[np.float64]:
@@ -88,7 +89,7 @@ def plot_binding(run: Run) -> Figure:
     for name, count in zip(BINDINGS, users, strict=True):
         if count.any():
             axis.stairs(base + count, begin, baseline=base, fill=True, color=colours[name], alpha=0.75,
-                        label="kept by the foretold mix" if name == "none" else f"short of {name}")  # fmt: skip
+                        label=_WORDS.get(name, f"short of {name}"))  # fmt: skip
         base = base + count
     axis.set_ylabel("users")
     from_zero(axis)
