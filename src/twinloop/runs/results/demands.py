@@ -17,7 +17,7 @@ def demand_tables(
     slot: int, verdict: Mapping[str, Values], active: NDArray[np.bool_], user_slice: NDArray[np.int32]
 ) -> dict[str, pa.Table]:
     """`needs`, a row a present user: the cheapest mix that keeps the agreement, and what is lacking where none does;
-    `foreseen`, a row a cell and slice: what users are expected to take, the reservation decided on, and the game.
+    `foreseen`, a row a cell and slice: what users are expected to take, and the game's equilibrium.
 
     Empty where the reservation's method asks no agents.
     """

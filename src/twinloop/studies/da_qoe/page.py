@@ -153,7 +153,7 @@ def _idle_parts(told: Told) -> str:
         return ""
     return (
         f" Why: at {USERS} users the scheme is not shown to lose anything by {', '.join(idle)}, in ELA ratio less the "
-        "scheme as it is; another that lacks only these does as well."
+        "scheme as it is; one that lacks only these cannot be told from it here."
     )
 
 
