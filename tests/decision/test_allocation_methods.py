@@ -157,9 +157,16 @@ def test_proportional_fair_between_equal_shares_and_the_textbook_rule():
     assert rates(ProportionalFair(horizon_slots=1e3), capped, reservation) == pytest.approx([0.0, 4e5, 1.2e6], abs=1e4)
 
 
+def test_proportional_fair_schedules_the_air_whatever_transcoding_would_need():
+    features, reservation = one_cell([1.0, 1.0], [1e9] * 2, per_bit=[400.0, 0.0], cycles=4e7)
+    given = ProportionalFair().allocate(features, reservation, ())[0]
+    assert np.asarray(given.bandwidth_hz) == pytest.approx([5e5, 5e5], rel=1e-3)
+    assert np.asarray(given.cycles_per_s) == pytest.approx([4e7, 0.0])
+
+
 def test_proportional_fair_evens_out_averages_over_slots():
     features, reservation = one_cell([0.5, 1.0, 3.0], [1e9] * 3, average=[1e4, 1e6, 3e6])
-    step = jax.jit(lambda f: ProportionalFair().allocate(f, reservation, ())[0].bandwidth_hz)
+    step = jax.jit(lambda f: ProportionalFair(horizon_slots=2.0).allocate(f, reservation, ())[0].bandwidth_hz)
     average = np.asarray(features.average_rate_bps)
     for _ in range(80):
         here = eqx.tree_at(lambda f: f.average_rate_bps, features, jnp.asarray(average))

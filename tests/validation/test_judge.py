@@ -99,6 +99,30 @@ def breach(action: Action, code: int) -> Action:
     return replaced(action, flow_bandwidth_hz=3.0 * flows)
 
 
+def test_new_slices_must_score_a_margin_above_those_that_stand(tiny, court):
+    fed, hungry = court.action(FED), court.action(HUNGRY)
+    plain = court.judged(hungry, fed)
+    gain = float(plain.score[1] - plain.score[0])
+    assert gain > 0
+    for share, code in ((0.9, APPROVED), (1.1, WORSE)):
+        part = tiny.twin.judge.model_copy(update={"window_margin": share * gain})
+        asked = tiny.model_copy(update={"twin": tiny.twin.model_copy(update={"judge": part})})
+        loop = scenario.build_loop(asked)[0]
+        assert (
+            int(
+                court.judged(
+                    hungry, fed, judge=eqx.tree_at(_tolerance, court.judge, _tolerance(loop.window_judge))
+                ).code
+            )
+            == code
+        )
+        assert float(loop.slot_judge.tolerance) == pytest.approx(part.tolerance)
+
+
+def _tolerance(judge):
+    return judge.tolerance
+
+
 def test_the_better_of_two_proposals_is_approved(court):
     fed, half, hungry = court.action(FED), court.action(HALF), court.action(HUNGRY)
     for order, winner in (((half, fed), 1), ((fed, half), 0)):

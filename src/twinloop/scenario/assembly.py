@@ -95,8 +95,8 @@ def build_loop(scenario: Scenario, data: Path | None = None) -> tuple[Loop[Simul
         ),
         reservations=(_reservation(scenario, believed),),
         allocations=(_allocation(scenario.policy, params),),
-        slot_judge=_judge(scenario, model, scenario.twin.judge.slot_horizon),
-        window_judge=_judge(scenario, model, scenario.twin.judge.window_horizon),
+        slot_judge=_judge(scenario, model, scenario.twin.judge.slot_horizon, scenario.twin.judge.tolerance),
+        window_judge=_judge(scenario, model, scenario.twin.judge.window_horizon, -scenario.twin.judge.window_margin),
         slices=slices,
         foresight=_foresight(scenario, believed),
         control=control(scenario.twin.control, round(scenario.twin.control_from / SLOT_S)),
@@ -262,13 +262,13 @@ def _network(scenario: Scenario, params: Params) -> SimulatedNetwork:
     )
 
 
-def _judge(scenario: Scenario, model: TwinModel, horizon: int) -> Judge:
+def _judge(scenario: Scenario, model: TwinModel, horizon: int, tolerance: float) -> Judge:
     part = scenario.twin.judge
     return Judge(
         model=model,
         cvar_share=jnp.float32(part.cvar_share),
         cvar_weight=jnp.float32(part.cvar_weight),
-        tolerance=jnp.float32(part.tolerance),
+        tolerance=jnp.float32(tolerance),
         samples=part.samples,
         horizon=horizon,
         objective=scenario.policy.objective,

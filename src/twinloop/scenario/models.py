@@ -4,17 +4,13 @@ limits.
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from twinloop.entities import SERVICES
-from twinloop.units import seconds_from_text
+from twinloop.scenario.infrastructure import Network, NotNegative, Part, Point, Positive, Probability, Seconds
 
 MAX_USERS = 10_000_000
 SLOT_S = 1.0
-
-
-def _duration(value: object) -> object:
-    return seconds_from_text(value) if isinstance(value, str) else value
 
 
 def _known_service(name: str) -> str:
@@ -23,101 +19,7 @@ def _known_service(name: str) -> str:
     return name
 
 
-Seconds = Annotated[float, BeforeValidator(_duration), Field(gt=0, le=2**24)]
-NotNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Probability = Annotated[float, Field(ge=0, le=1)]
 Score = Annotated[float, Field(ge=1, le=5)]
-Point = tuple[float, float]
-
-
-class Part(BaseModel):
-    """Base of all parts: unknown fields are refused, values are frozen, infinities and NaN are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Link(Part):
-    """Backhaul from a cell to its server."""
-
-    delay_s: NotNegative = 0.002
-    capacity_bps: Positive = 10e9
-
-
-class Cell(Part):
-    """One cell. `macro`, `small` and `satellite` stand still, `mobile` flies its closed `path_m`."""
-
-    name: str
-    kind: Literal["macro", "small", "mobile", "satellite"] = "macro"
-    model: Literal["uma", "umi", "rma", "free_space", "close_in"] = "uma"
-    position_m: Point | None = None
-    path_m: list[Point] | None = None
-    speed_mps: NotNegative = 0.0
-    height_m: Positive = 25.0
-    power_dbm: float = 43.0
-    gain_db: float = 0.0
-    frequency_hz: Annotated[float, Field(ge=0.4e9, le=100e9)] = 3.5e9
-    bandwidth_hz: Positive = 10e6
-    exponent: Annotated[float, Field(ge=1.0, le=6.0)] = 2.9
-    delay_s: NotNegative = 0.001
-    static_w: NotNegative = 100.0
-    amplifier_efficiency: Annotated[float, Field(gt=0, le=1)] = 0.3
-    server: str = "edge"
-    link: Link = Link()
-
-    @model_validator(mode="after")
-    def _placed(self) -> "Cell":
-        if self.kind == "mobile" and (self.path_m is None or len(self.path_m) < 2 or self.speed_mps == 0):
-            raise ValueError(f"mobile cell {self.name!r} needs path_m with at least two points and speed_mps above 0")
-        if self.kind != "mobile" and self.position_m is None:
-            raise ValueError(f"cell {self.name!r} needs position_m")
-        return self
-
-
-class Server(Part):
-    """An edge server or the cloud: processor, cache for versions below the top one, energy coefficient of F^2 per
-    cycle.
-    """
-
-    name: str
-    cycles_per_s: Positive = 10e9
-    cache_bytes: NotNegative = 0.5e9
-    kappa: NotNegative = 1e-28
-
-
-class RadioPart(Part):
-    """Physics of the air interface; see docs/channel.md."""
-
-    noise_figure_db: float = 9.0
-    se_factor: Annotated[float, Field(gt=0, le=1)] = 0.575
-    se_max: Positive = 8.3
-    rician_k: NotNegative = 0.0
-    hysteresis_db: NotNegative = 3.0
-    time_to_trigger_s: NotNegative = 1.0
-    handover_s: Annotated[float, Field(ge=0, le=1)] = 0.05
-    shadowing: bool = True
-    shadow_grid_m: Positive = 10.0
-    interference: bool = True
-    user_height_m: Annotated[float, Field(ge=1.5, le=10)] = 1.5
-
-
-class Network(Part):
-    """Cells, servers and the air between cells and users."""
-
-    cells: Annotated[list[Cell], Field(min_length=1)]
-    servers: Annotated[list[Server], Field(min_length=1)]
-    radio: RadioPart = RadioPart()
-
-    @model_validator(mode="after")
-    def _connected(self) -> "Network":
-        names = [server.name for server in self.servers]
-        for cell in self.cells:
-            if cell.server not in names:
-                raise ValueError(f"cell {cell.name!r} names server {cell.server!r}; there are {', '.join(names)}")
-        for kind, entries in (("cell", [c.name for c in self.cells]), ("server", names)):
-            if len(set(entries)) < len(entries):
-                raise ValueError(f"two {kind}s have one name: {', '.join(entries)}")
-        return self
 
 
 class Slice(Part):
@@ -159,7 +61,7 @@ class Mobility(Part):
 
     pause_max_s: NotNegative = 60.0
     levy_exponent: Positive | None = None
-    paths_m: list[list[Point]] = []
+    paths_m: list[list[Point]] = Field(default_factory=list[list[Point]])
 
 
 class Viewing(Part):
@@ -234,14 +136,9 @@ class Collection(Part):
     method: Literal["adaptive", "periodic"] = "adaptive"
     tolerance: Annotated[float, Field(gt=0, le=2)] = 0.1
     ride: Annotated[float, Field(gt=0, le=1)] = 0.25
-    ladder_slots: Annotated[list[Annotated[int, Field(ge=1, le=3600)]], Field(min_length=1, max_length=16)] = [
-        1,
-        2,
-        4,
-        8,
-        16,
-        32,
-    ]
+    ladder_slots: Annotated[list[Annotated[int, Field(ge=1, le=3600)]], Field(min_length=1, max_length=16)] = Field(
+        default_factory=lambda: [1, 2, 4, 8, 16, 32]
+    )
     calm_looks: Annotated[int, Field(ge=1, le=100)] = 3
     error_low: Probability = 0.3
     error_high: Probability = 0.6
@@ -250,7 +147,7 @@ class Collection(Part):
     triggers: bool = True
     importance: bool = True
     discriminator: Probability = 0.0
-    attributes: dict[str, AttributeRequest] = {}
+    attributes: dict[str, AttributeRequest] = Field(default_factory=dict[str, AttributeRequest])
     loss_p: Probability = 0.01
     late_p: Probability = 0.05
     late_slots: Annotated[int, Field(ge=0, le=8)] = 2
@@ -278,7 +175,11 @@ class Mismatch(Part):
 
 
 class Judge(Part):
-    """The internal loop: rollouts in the twin of every proposal and of the standing decision."""
+    """The internal loop: rollouts in the twin of every proposal and of the standing decision.
+
+    A slot's proposal is approved if it scores at most `tolerance` below what stands. New slices must score
+    `window_margin` above those that stand; below 0, they may score that much less.
+    """
 
     slot_horizon: Annotated[int, Field(ge=1, le=60)] = 3
     window_horizon: Annotated[int, Field(ge=1, le=600)] = 24
@@ -286,6 +187,7 @@ class Judge(Part):
     cvar_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     cvar_weight: Probability = 0.25
     tolerance: NotNegative = 0.01
+    window_margin: Annotated[float, Field(ge=-1, le=1)] = -0.01
     mismatch: Mismatch = Mismatch(
         se_factor=0.88, hazard=0.9, cycles_per_bit=1.05, exponent_bias=-0.05, power_bias_db=0.5
     )
@@ -447,8 +349,8 @@ class Scenario(Part):
     twin: Twin = Twin()
     policy: Policy = Policy()
     enforcement: Enforcement = Enforcement()
-    events: list[Event] = []
-    drifts: list[Drift] = []
+    events: list[Event] = Field(default_factory=list[Event])
+    drifts: list[Drift] = Field(default_factory=list[Drift])
     replay: Replay | None = None
 
     @property

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinloop.datasets import shipped_figures
-from twinloop.scenario.models import Cell, Scenario
+from twinloop.scenario.infrastructure import Cell
+from twinloop.scenario.models import Scenario
 from twinloop.simulator import Mobility, Radio, Topology
 from twinloop.units import mps_from_kmh
 

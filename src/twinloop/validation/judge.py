@@ -36,9 +36,10 @@ class Judge(eqx.Module):
 
     `samples` states are drawn from the twins' uncertainty and lived for `horizon` slots under each candidate. Score =
     (1 - `cvar_weight`) mean + `cvar_weight` mean of the worst `cvar_share` of the samples. A proposal must reach the
-    standing decision's score minus `tolerance`. A user's value is satisfaction less stalling or, where the `objective`
-    is experience and the twins follow it, min(E / agreed, 1) + .2 max(E / agreed - 1, 0) with the E that the period
-    under way is headed for, were all of its rest as in the what-if.
+    standing decision's score minus `tolerance`, which may be negative: then it must be better by so much. A user's
+    value is satisfaction less stalling or, where the `objective` is experience and the twins follow it,
+    min(E / agreed, 1) + .2 max(E / agreed - 1, 0) with the E that the period under way is headed for, were all of its
+    rest as in the what-if.
     """
 
     model: TwinModel

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from twinloop.abstraction import Features
-from twinloop.decision.allocation.interface import MEGA, AbstractAllocation, flow_pools
+from twinloop.decision.allocation.interface import MEGA, AbstractAllocation, FlowPools, flow_pools
 from twinloop.decision.pools import pool_sum
 from twinloop.decision.proposal import Allocation, Reservation
 
@@ -28,9 +28,15 @@ class RoundRobin(AbstractAllocation):
         pools = flow_pools(features, reservation)
         want = pools.want if self.skip_served else jnp.full_like(pools.want, jnp.inf)
         bandwidth = equal_shares(pools.served, want * pools.mhz_per_rate, pools.bandwidth_pool, pools.bandwidth)
-        computes = pools.served & (pools.cycles_per_rate > 0)
-        cycles = equal_shares(computes, want * pools.cycles_per_rate, pools.cycle_pool, pools.cycles)
-        return Allocation(bandwidth * MEGA, cycles * MEGA), state
+        return Allocation(bandwidth * MEGA, computing_in_turn(pools, want)), state
+
+
+def computing_in_turn(pools: FlowPools, want: Float[Array, " flows"]) -> Float[Array, " flows"]:
+    """Equal cycles [cycle/s] to the flows that need transcoding, none more than `want` [Mbit/s] takes while others can
+    use them.
+    """
+    computes = pools.served & (pools.cycles_per_rate > 0)
+    return equal_shares(computes, want * pools.cycles_per_rate, pools.cycle_pool, pools.cycles) * MEGA
 
 
 def equal_shares(

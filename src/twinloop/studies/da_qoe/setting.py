@@ -62,7 +62,7 @@ class Case:
 _AGENTS = dict(BY_EXPERIENCE)
 _GREEDY = {"reservation": "greedy", "allocation": "groups", "objective": "experience"}
 _BLIND = {"reservation": "greedy", "allocation": "round_robin"}
-_FAIR = {"reservation": "convex", "allocation": "proportional_fair"}
+_FAIR = {"reservation": "convex", "allocation": "proportional_fair", "demand_margin": 0.0}
 
 SCHEMES: Mapping[str, Case] = MappingProxyType(
     {

@@ -61,7 +61,10 @@ def study_da_qoe(
         for name in bases
         for seed in numbers
     }
-    figures = {place: figures_of(run) for place, run in (lived | begun_alike).items()}
+    figures = {
+        place: figures_of(run, bounded=place in main and place.case in (schemes[0], PROPOSED))
+        for place, run in (lived | begun_alike).items()
+    }
     chief, full, extra = (
         {place: figures[place] for place in places} for places in (main, whole, [*beside, *begun_alike])
     )
