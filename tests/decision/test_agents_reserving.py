@@ -106,13 +106,23 @@ def test_agents_need_prospects(short):
 
 
 def test_the_better_of_prices_and_game_is_proposed_where_demand_does_not_fit(short, decided):
+    by_prices = decided[1]
+    assert float(by_prices.game.gap) < 1e-3 and not bool(by_prices.by_game)
+    packed = foreseen(8, draw_features(8, users=USERS, load=4.0, compute=0.3)), short[1]
+    _, by_game = RESERVE(AGENTS, *packed)
+    _, timid = RESERVE(replace(AGENTS, game=GameReservation(toll=50.0)), *packed)
+    assert bool(by_game.by_game)
+    assert float(by_game.value) > float(timid.value)
+
+
+def test_congestion_that_costs_more_is_avoided(short, decided):
+    _, dear = RESERVE(replace(AGENTS, game=GameReservation(toll=5.0)), *short)
+    assert float(dear.game.level.sum()) < float(decided[1].game.level.sum())
+
+
+def test_expected_use_by_cell_and_slice_stays_within_cells(short, decided):
     features, slices = short
-    _, appraisal = decided
-    assert float(appraisal.game.gap) < 1e-3
-    _, dear = RESERVE(replace(AGENTS, game=GameReservation(toll=5.0)), features, slices)
-    assert float(dear.game.level.sum()) < float(appraisal.game.level.sum()), "congestion that costs more is avoided"
-    alone, _ = AGENTS.game.appraised(features, slices)
-    assert bool(appraisal.by_game) or not np.allclose(alone.bandwidth_hz, decided[0].bandwidth_hz)
-    assert appraisal.used.total.shape == (SAMPLES * MINUTES, 2, slices.active.shape[0], 2)
-    taken = appraisal.used.mean()[..., 0].sum(axis=1)
+    used = decided[1].used
+    assert used.total.shape == (SAMPLES * MINUTES, 2, slices.active.shape[0], 2)
+    taken = used.mean()[..., 0].sum(axis=1)
     assert np.all(np.asarray(taken) <= 1.2 * np.asarray(features.cell_bandwidth_hz))

@@ -10,6 +10,7 @@ from scipy.stats import truncnorm
 from twinloop.qoe import (
     UserModels,
     bootstrap_intervals,
+    fit_on,
     fit_users,
     general_model,
     held_out_likelihood,
@@ -133,6 +134,26 @@ def test_users_beyond_one_block_are_fitted_alike(world, prior, fitted):
     many = fit(twice, prior)
     near = np.isclose(many.parameters[USERS:], fitted.parameters, atol=2e-3)
     assert near.mean() > 0.99, "but for flat likelihoods, where rounding decides when a fit stops"
+
+
+def test_fits_that_go_on_from_fewer_ratings_are_as_good_as_fits_from_nothing(world):
+    _, ratings, truth = world
+    before = vague_prior()
+
+    def told(count):
+        return eqx.tree_at(
+            lambda r: r.weight, ratings, jnp.tile(jnp.arange(RATINGS) < count, (USERS, 1)).astype(jnp.float32)
+        )
+
+    known = start = fit(told(10), before=before)
+    for count in (20, 30, RATINGS):
+        known = eqx.filter_jit(fit_on)(known, told(count), before)
+    anew = fit(told(RATINGS), before=before)
+    wrong = [rmse(experiences(one.blend, ratings.conditions), truth) for one in (start, known, anew)]
+    assert wrong[1] < 0.75 * wrong[0]
+    assert wrong[1] == pytest.approx(wrong[2], rel=0.05)
+    assert np.mean(np.asarray(known.models.rule) == np.asarray(anew.models.rule)) >= 0.95
+    np.testing.assert_allclose(known.prior.shares.sum(axis=1), anew.prior.shares.sum(axis=1), atol=0.05)
 
 
 def test_three_ratings_do_better_with_a_learnt_prior_than_without(world, prior):

@@ -1,6 +1,6 @@
 """When a user's behaviour or environment moves, factors and weights are examined again; what changed is data.
 
-Models themselves are fitted to all ratings of everybody at every window (`fit_users`), moved or not: to hold a fit back
+Models themselves are fitted to all ratings of everybody at every window (`fit_on`), moved or not: to hold a fit back
 until somebody moves would only waste ratings. A revision says what became of the factors and weights meanwhile.
 """
 

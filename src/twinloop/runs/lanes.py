@@ -19,7 +19,7 @@ from twinloop.runs.orders import Orders
 from twinloop.runs.pacing import Pacing
 from twinloop.scenario import Scenario, apply_events, build_loop, due_events, event_slots, happens
 
-_DECIDED_AT_ONCE = 3
+_DECIDED_AT_ONCE = 2
 Values = np.ndarray
 Rules = Sequence[tuple[AdaptiveWindow, DynamicsScale]]
 Prepare = Callable[[Scenario, Loop[SimulatedNetwork], LoopState], tuple[Loop[SimulatedNetwork], LoopState]]

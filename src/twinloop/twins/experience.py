@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from twinloop.entities import USER_ATTRIBUTES, column
-from twinloop.qoe import Conditions, FittedUsers, Prior, Ratings, behaviour_of, environment_of, fit_users
+from twinloop.qoe import Conditions, FittedUsers, Prior, Ratings, behaviour_of, environment_of, fit_on, fit_users
 
 PERIOD_SLOTS = 60
 """Slots of a period that a user rates as a whole."""
@@ -102,8 +102,8 @@ def lived(
 
 
 def relearned(twins: ExperienceTwins) -> ExperienceTwins:
-    """Twins whose models are fitted to all ratings that they hold."""
-    return eqx.tree_at(lambda t: t.fitted, twins, fit_users(twins.ratings, before=twins.prior))
+    """Twins whose models are fitted to all ratings that they hold, beginning with the models that they had."""
+    return eqx.tree_at(lambda t: t.fitted, twins, fit_on(twins.fitted, twins.ratings, twins.prior))
 
 
 def believed_experience(twins: ExperienceTwins) -> Float[Array, " users"]:

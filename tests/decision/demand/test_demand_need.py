@@ -13,6 +13,7 @@ from twinloop.decision.demand import (
     Supply,
     cheapest,
     look,
+    plan,
     predict_demand,
     rules_of,
     started,
@@ -77,7 +78,8 @@ def test_bandwidth_is_the_least_of_all_amounts_that_suffice(wanted):
 
     def mean(amount):
         grant = jnp.full(USERS, amount)
-        told = look(supply().rules, asked.models, asked.held, fresh, grant, wanted.follow)
+        course = plan(supply().rules, fresh, wanted.follow)
+        told = look(supply().rules, asked.models, asked.held, fresh, course, grant)
         return jnp.mean(told.experience, axis=0)
 
     curve = np.asarray(jax.jit(lambda amounts: jax.lax.map(mean, amounts))(jnp.asarray(tried, jnp.float32)))

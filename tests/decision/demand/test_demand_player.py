@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from twinloop.decision.demand import live, rules_of, started
+from twinloop.decision.demand import course_of, live, rules_of, started
 from twinloop.simulator import Player, Viewers, default_catalogue
 from twinloop.simulator.catalogue import draw_video, version_quality
 from twinloop.simulator.playback import (
@@ -76,7 +76,8 @@ def both() -> tuple[np.ndarray, np.ndarray]:
     rules = rules_of(PLAYER, CATALOGUE)
     zero = jnp.zeros(rate.shape)
     chance = jax.random.uniform(jax.random.key(2), (MINUTES, 60, rate.shape[0]))
-    lived = jax.jit(live)(rules, started(rules, zero, zero, zero), rate, jnp.ones_like(chance), chance, zero + 0.1)
+    course = course_of(rules, jnp.ones_like(chance), chance)
+    lived = jax.jit(live)(rules, started(rules, zero, zero, zero), rate, course, zero + 0.1)
 
     def table(stall, played, quality, swipes, bits, seconds):
         whole = [
@@ -114,5 +115,6 @@ def test_what_a_player_already_holds_is_played_before_anything_stalls():
     rules = rules_of(PLAYER, CATALOGUE)
     held = started(rules, jnp.array([0.0, 6.0]), jnp.zeros(2), jnp.zeros(2))
     chance = jnp.ones((1, 60, 2))
-    lived = jax.jit(live)(rules, held, jnp.zeros(2), jnp.ones_like(chance), chance, jnp.zeros(2))
+    course = course_of(rules, jnp.ones_like(chance), chance)
+    lived = jax.jit(live)(rules, held, jnp.zeros(2), course, jnp.zeros(2))
     np.testing.assert_allclose(np.asarray(lived.stall_s[0]), [60.0, 54.0], atol=1e-4)

@@ -1,6 +1,6 @@
 """What users need of four resources to experience what was agreed, from samples of what may come."""
 
-from twinloop.decision.demand.futures import Futures, Outlook, look, profile
+from twinloop.decision.demand.futures import Futures, Outlook, look, plan, profile
 from twinloop.decision.demand.links import LinkBelief, LinkModel, Links, believe_links, fit_links, sample_links
 from twinloop.decision.demand.need import (
     BINDING,
@@ -12,7 +12,7 @@ from twinloop.decision.demand.need import (
     Supply,
     predict_demand,
 )
-from twinloop.decision.demand.player import Held, Lived, Rules, live, rules_of, started
+from twinloop.decision.demand.player import Held, Lived, Rules, course_of, live, rules_of, started
 from twinloop.decision.demand.store import Store, cheapest, store_of
 
 __all__ = [
@@ -34,9 +34,11 @@ __all__ = [
     "Supply",
     "believe_links",
     "cheapest",
+    "course_of",
     "fit_links",
     "live",
     "look",
+    "plan",
     "predict_demand",
     "profile",
     "rules_of",

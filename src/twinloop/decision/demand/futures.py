@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from twinloop.decision.demand.player import MINUTE_SLOTS, Held, Lived, Rules, live
+from twinloop.decision.demand.player import MINUTE_SLOTS, Course, Held, Lived, Rules, course_of, live
 from twinloop.qoe import Conditions, UserModels, behaviour_of, environment_of
 
 _LEAST_SE = 0.05
@@ -46,28 +46,34 @@ def channel_power(futures: Futures, follow: Float[Array, " users"]) -> Float[Arr
     return jnp.maximum(futures.believed, _LEAST_SE) ** -follow[None, :, None]
 
 
-def look(
-    rules: Rules,
-    models: UserModels,
-    held: Held,
-    futures: Futures,
-    bandwidth_hz: Float[Array, " users"],
-    follow: Float[Array, " users"],
-) -> Outlook:
-    """What users would live through with `bandwidth_hz` on average, spread over slots by `profile`."""
-    samples, _, slots = futures.chance.shape
+def plan(rules: Rules, futures: Futures, follow: Float[Array, " users"]) -> Course:
+    """What befalls players in all samples, minute by minute, where grants lie over the slots by `profile`."""
+    slots = futures.chance.shape[2]
     minutes = slots // MINUTE_SLOTS
 
     def by_minute(values: Float[Array, "samples users slots"]) -> Float[Array, "minutes minute_slots samples users"]:
         timed = jnp.moveaxis(values[:, :, : minutes * MINUTE_SLOTS], 2, 0)
         return timed.reshape(minutes, MINUTE_SLOTS, *timed.shape[1:])
 
+    return course_of(rules, by_minute(profile(futures, follow) * futures.efficiency), by_minute(futures.chance))
+
+
+def look(
+    rules: Rules,
+    models: UserModels,
+    held: Held,
+    futures: Futures,
+    course: Course,
+    bandwidth_hz: Float[Array, " users"],
+) -> Outlook:
+    """What users would live through with `bandwidth_hz` on average, spread over slots as in `course` (see `plan`)."""
+    samples, minutes = futures.chance.shape[0], course.share.shape[0]
+
     def everywhere(value: Array) -> Array:
         return jnp.broadcast_to(value[None], (samples, *value.shape))
 
-    share = by_minute(profile(futures, follow) * futures.efficiency)
     state = jax.tree.map(everywhere, held)
-    lived = live(rules, state, everywhere(bandwidth_hz), share, by_minute(futures.chance), futures.leave_per_s)
+    lived = live(rules, state, everywhere(bandwidth_hz), course, futures.leave_per_s)
     experience = _experience(models, lived, jnp.moveaxis(futures.speed_mps[:, :, :minutes], 2, 0))
     seconds = float(minutes * MINUTE_SLOTS)
     return Outlook(jnp.mean(experience, axis=0), jnp.mean(jnp.sum(lived.bits, axis=0), axis=1) / seconds)

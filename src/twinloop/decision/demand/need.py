@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtri
 from jaxtyping import Array, Bool, Float, Int
 
-from twinloop.decision.demand.futures import Futures, Outlook, channel_power, look
+from twinloop.decision.demand.futures import Futures, Outlook, channel_power, look, plan
 from twinloop.decision.demand.least import least_amount
 from twinloop.decision.demand.player import Held, Rules
 from twinloop.decision.demand.store import Mix, Store, cheapest
@@ -147,9 +147,10 @@ def _option(
     confidence: Float[Array, ""],
 ) -> _Option:
     z = ndtri(confidence)
+    course = plan(supply.rules, futures, follow)
 
     def safe(bandwidth_hz: Float[Array, " users"]) -> tuple[Float[Array, " users"], Float[Array, "versions users"]]:
-        seen = look(supply.rules, people.models, people.held, futures, bandwidth_hz, follow)
+        seen = look(supply.rules, people.models, people.held, futures, course, bandwidth_hz)
         spread = jnp.sqrt(jnp.var(seen.experience, axis=0) + people.model_std**2)
         return jnp.mean(seen.experience, axis=0) - z * spread, seen.bits_per_s
 
@@ -185,7 +186,8 @@ def _finished(
 
     def live(case: tuple[Array, Array]) -> Outlook:
         told = Futures(world.efficiency, case[0], world.speed_mps, world.leave_per_s, world.chance)
-        return look(supply.rules, people.models, people.held, told, case[1], follow)
+        course = plan(supply.rules, told, follow)
+        return look(supply.rules, people.models, people.held, told, course, case[1])
 
     believed, fresh = world.believed, world.efficiency
     granted = jnp.stack([bandwidth, caps.bandwidth_hz, caps.bandwidth_hz, _FREE * caps.bandwidth_hz])

@@ -89,54 +89,73 @@ def started(
     return Held(inside, ahead, chosen, none, none, chosen, rate_bps, row, row)
 
 
+class Course(eqx.Module):
+    """What befalls players slot by slot, whatever they are given, one row a minute: the rate that 1 bit/s of grant
+    brings, how much of the hazard of leaving [1] a viewer bears in the slot, and which row of sizes the video after
+    next has.
+    """
+
+    share: Float[Array, "minutes slots *players"]
+    patience: Float[Array, "minutes slots *players"]
+    fresh_row: Int[Array, "minutes slots *players"]
+
+
+def course_of(
+    rules: Rules, share: Float[Array, "minutes slots *players"], chance: Float[Array, "minutes slots *players"]
+) -> Course:
+    """The course that numbers `chance`, uniform in [0, 1), decide: a viewer leaves with chance 1 - exp(-h p) in a slot
+    in which p seconds are played at the hazard h.
+    """
+    row = jnp.floor(jnp.mod(chance * _ROW_SPREAD, 1.0) * rules.size.shape[0])
+    return Course(share, -jnp.log1p(-chance), row.astype(jnp.int32))
+
+
 def live(
     rules: Rules,
     held: Held,
     rate_bps: Float[Array, "*players"],
-    share: Float[Array, "minutes slots *players"],
-    chance: Float[Array, "minutes slots *players"],
+    course: Course,
     leave_per_s: Float[Array, "*players"],
 ) -> Lived:
-    """Minutes lived at the rates `rate_bps` x `share` of every slot of 1 s, one row a minute.
+    """Minutes lived at the rates `rate_bps` x `course.share` of every slot of 1 s, one row a minute.
 
     The order of a slot is the simulator's: play from the old buffer (played p = min(b, 1 s, rest); stalled 1 s - p,
-    less what the next video's preload fills in), swipe with chance 1 - exp(-h p), which drops the buffer and goes on
-    with the preload; then the version by `simulator.playback`'s rule of rate and buffer, and the download of this video
-    up to the cap less the preload, then of the next. `chance` is uniform in [0, 1) and `leave_per_s` the hazard h.
-    Left out: caps on the version, transcoding queues, handovers, hazards that change with the position, lengths that
-    differ.
+    less what the next video's preload fills in), swipe where the hazard `leave_per_s` x p is more than the viewer's
+    patience, which drops the buffer and goes on with the preload; then the version by `simulator.playback`'s rule of
+    rate and buffer, and the download of this video up to the cap less the preload, then of the next. Left out: caps on
+    the version, transcoding queues, handovers, hazards that change with the position, lengths that differ.
+    What is looked up in tables is kept from being computed once for every use (optimization_barrier).
     """
 
-    def minute(before: Held, given: tuple[Array, Array]) -> tuple[Held, Lived]:
+    def minute(before: Held, given: Course) -> tuple[Held, Lived]:
         none = jnp.zeros_like(rate_bps)
         empty = Lived(none, none, none, none, jnp.zeros((rules.version_bps.shape[0], *none.shape)))
 
-        def slot(carry: tuple[Held, Lived], one: tuple[Array, Array]) -> tuple[tuple[Held, Lived], None]:
+        def slot(carry: tuple[Held, Lived], one: Course) -> tuple[tuple[Held, Lived], None]:
             state, lived = carry
-            state, lived = _play(rules, state, lived, one[1], leave_per_s)
-            return _fetch(rules, state, lived, rate_bps * one[0]), None
+            state, lived = _play(rules, state, lived, one, leave_per_s)
+            return _fetch(rules, state, lived, rate_bps * one.share), None
 
         (after, lived), _ = jax.lax.scan(slot, (before, empty), given)
         return after, lived
 
-    _, lived = jax.lax.scan(minute, held, (share, chance))
+    _, lived = jax.lax.scan(minute, held, course)
     return lived
 
 
 def _play(
-    rules: Rules, state: Held, lived: Lived, chance: Float[Array, "*players"], leave_per_s: Float[Array, "*players"]
+    rules: Rules, state: Held, lived: Lived, course: Course, leave_per_s: Float[Array, "*players"]
 ) -> tuple[Held, Lived]:
     rest = jnp.maximum(rules.length_s - state.watch_s, 0.0)
     played = jnp.minimum(jnp.minimum(state.ahead_s, 1.0), rest)
     watch = state.watch_s + played
-    swiped = (played > 0) & (chance < -jnp.expm1(-leave_per_s * played))
+    swiped = (played > 0) & (leave_per_s * played > course.patience)
     ended = ~swiped & (watch >= rules.length_s - _EPSILON_S)
     moved = swiped | ended
     carry = jnp.where(ended, jnp.minimum(state.next_s, 1.0 - played), 0.0)
     stalled = 1.0 - played - carry
     old = jnp.where(played > 0, state.ahead_quality, state.quality)
     quality = jnp.where(carry > 0, state.next_quality, old)
-    fresh = jnp.floor(jnp.mod(chance * _ROW_SPREAD, 1.0) * rules.size.shape[0]).astype(jnp.int32)
     after = Held(
         watch_s=jnp.where(moved, carry, watch),
         ahead_s=jnp.where(moved, state.next_s - carry, jnp.maximum(state.ahead_s - played, 0.0)),
@@ -146,7 +165,7 @@ def _play(
         quality=quality,
         rate_bps=state.rate_bps,
         row=jnp.where(moved, state.next_row, state.row),
-        next_row=jnp.where(moved, fresh, state.next_row),
+        next_row=jnp.where(moved, course.fresh_row, state.next_row),
     )
     seen = 1.0 - stalled
     return after, Lived(
@@ -168,6 +187,8 @@ def _fetch(rules: Rules, state: Held, lived: Lived, rate_bps: Float[Array, "*pla
     there = jnp.minimum(spare, jnp.maximum(rules.length_s - state.next_s, 0.0))
     bps, quality = rules.version_bps[version], rules.quality[version]
     here_bps, there_bps = bps * _size(rules, state.row, end), bps * _size(rules, state.next_row, state.next_s)
+    looked_up = (version, bps, quality, here_bps, there_bps)
+    version, bps, quality, here_bps, there_bps = jax.lax.optimization_barrier(looked_up)
     want = here * here_bps + there * there_bps
     bits = jnp.minimum(rate_bps, want)
     got = jnp.minimum(bits / here_bps, here)

@@ -1,7 +1,7 @@
 """User-specific models of experience from ratings: truncated likelihood, structures, and the population behind them."""
 
 from twinloop.qoe.fitting.choice import held_out_likelihood, likeliest
-from twinloop.qoe.fitting.fit import FittedUsers, fit_users, general_model, predict
+from twinloop.qoe.fitting.fit import FittedUsers, fit_on, fit_users, general_model, predict
 from twinloop.qoe.fitting.intake import Intake, take_ratings
 from twinloop.qoe.fitting.intervals import Intervals, bootstrap_intervals, own_intervals, posterior_intervals
 from twinloop.qoe.fitting.likelihood import Ratings
@@ -16,6 +16,7 @@ __all__ = [
     "Prior",
     "Ratings",
     "bootstrap_intervals",
+    "fit_on",
     "fit_users",
     "general_model",
     "held_out_likelihood",

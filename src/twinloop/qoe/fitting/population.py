@@ -1,5 +1,7 @@
 """The belief about a user that a population of users supports: empirical Bayes by expectation and maximisation."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -48,21 +50,21 @@ def fit_given(ratings: Ratings, prior: Prior, start: Float[Array, "users structu
     return Fits(optimum.parameters, posterior_of(optimum, prior))
 
 
-def first_guess(ratings: Ratings, prior: Prior) -> Float[Array, "users structures parameters"]:
-    """Where a fit starts: of four guesses about the prior's means the one of least loss, by user and structure.
+def first_guess(
+    ratings: Ratings, prior: Prior, known: Float[Array, "users structures parameters"] | None = None
+) -> Float[Array, "users structures parameters"]:
+    """Where a fit starts: of four guesses about the prior's means, and what was `known` before if anything was, the one
+    of least loss, by user and structure.
 
     A rule that is not the user's own has more than one valley; from the means alone every tenth fit ends in a higher
     one.
     """
     belief = belief_of(prior)
     shape = (ratings.score.shape[0], *belief.mean.shape[1:])
-
-    def guess(scale: Float[Array, " parameters"]) -> tuple[Array, Array]:
-        inside = jnp.clip(belief.mean * scale[None, None, :], jnp.array(LEAST)[None, None], jnp.array(MOST)[None, None])
-        at = jnp.broadcast_to(inside, shape)
-        return at, with_belief(evaluate(at, ratings), at, belief).loss
-
-    guesses, losses = jax.lax.map(guess, jnp.array(_GUESSES))
+    guesses = [jnp.broadcast_to(belief.mean * jnp.array(scale)[None, None], shape) for scale in _GUESSES]
+    tried = jnp.stack(guesses if known is None else [*guesses, known])
+    guesses = jnp.clip(tried, jnp.array(LEAST)[None, None, None], jnp.array(MOST)[None, None, None])
+    losses = jax.lax.map(lambda at: with_belief(evaluate(at, ratings), at, belief).loss, guesses)
     best = jnp.argmin(losses, axis=0)
     return jnp.take_along_axis(guesses, best[None, :, :, None], axis=0)[0]
 
@@ -77,28 +79,50 @@ def learn_prior(ratings: Ratings, before: Prior | None = None, rounds: int = 5) 
     users, evenly picked, when there are more.
     """
     before = vague_prior() if before is None else before
-    users = ratings.score.shape[0]
-    if users > _MOST_USERS:
-        pick = np.linspace(0, users - 1, _MOST_USERS).astype(np.int32)
-        ratings = jax.tree.map(lambda leaf: leaf[pick], ratings)
-    rated = (ratings.count > 0.0).astype(jnp.float32)
-
-    free = jnp.asarray(free_parameters())[None]
-    often = jnp.sum(ratings.weight) / jnp.maximum(jnp.sum(rated), 1.0)
-    least = jnp.maximum(before.users, (_FEW / jnp.maximum(often, 1.0)) ** 2)
+    ratings = _some(ratings)
 
     def renew(turn: Array, state: tuple[Prior, Array]) -> tuple[Prior, Array]:
-        prior, parameters = state
-        optimum = minimise(parameters, free, ratings, belief_of(prior), MOST_STEPS)
-        firm = eqx.tree_at(lambda one: one.users, before, jnp.maximum(least, _FIRM * _FADE**turn))
-
-        def believe(_: Array, prior: Prior) -> Prior:
-            return _maximised(posterior_of(optimum, prior), ratings.count, firm)
-
-        return jax.lax.fori_loop(0, _INNER, believe, prior), optimum.parameters
+        return _renewed(ratings, before, *state, _FIRM * _FADE**turn)
 
     prior, _ = jax.lax.fori_loop(0, rounds, renew, (before, first_guess(ratings, before)))
-    return eqx.tree_at(lambda one: one.users, prior, before.users + jnp.sum(rated))
+    return eqx.tree_at(lambda one: one.users, prior, before.users + jnp.sum(ratings.count > 0.0))
+
+
+def follow_prior(
+    ratings: Ratings, before: Prior, prior: Prior, known: Float[Array, "users structures parameters"]
+) -> Prior:
+    """One more round of `learn_prior`: from the `prior` and parameters `known` when the same users had rated less."""
+    ratings, known = _some(ratings), _some(known)
+    renewed, _ = _renewed(ratings, before, prior, first_guess(ratings, prior, known), 0.0)
+    return eqx.tree_at(lambda one: one.users, renewed, before.users + jnp.sum(ratings.count > 0.0))
+
+
+def _some(of_users: Any) -> Any:
+    """Rows of at most 512 users, evenly picked."""
+    users = jax.tree.leaves(of_users)[0].shape[0]
+    pick = np.linspace(0, users - 1, min(users, _MOST_USERS)).astype(np.int32)
+    return of_users if users <= _MOST_USERS else jax.tree.map(lambda leaf: leaf[pick], of_users)
+
+
+def _renewed(
+    ratings: Ratings,
+    before: Prior,
+    prior: Prior,
+    parameters: Float[Array, "users structures parameters"],
+    firmness: Float[Array, ""] | float,
+) -> tuple[Prior, Float[Array, "users structures parameters"]]:
+    """Expectation and maximisation once, `before` counting as `firmness` users, not less than it must."""
+    rated = jnp.sum(ratings.count > 0.0)
+    often = jnp.sum(ratings.weight) / jnp.maximum(rated, 1.0)
+    least = jnp.maximum(before.users, (_FEW / jnp.maximum(often, 1.0)) ** 2)
+    firm = eqx.tree_at(lambda one: one.users, before, jnp.maximum(least, firmness))
+    free = jnp.asarray(free_parameters())[None]
+    optimum = minimise(parameters, free, ratings, belief_of(prior), MOST_STEPS)
+
+    def believe(_: Array, now: Prior) -> Prior:
+        return _maximised(posterior_of(optimum, now), ratings.count, firm)
+
+    return jax.lax.fori_loop(0, _INNER, believe, prior), optimum.parameters
 
 
 def _maximised(posterior: Posterior, count: Float[Array, " users"], before: Prior) -> Prior:

@@ -1,6 +1,7 @@
 """Runs of the study: worlds of like cases side by side, saved one by one, so that a study can go on."""
 
 import multiprocessing
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -187,7 +188,11 @@ def _report_to(queue: "multiprocessing.Queue[int]") -> None:
 
 
 def _live_and_tell(batch: Sequence[Place], folder: Path) -> None:
+    """Lives a batch; ends, with what is not yet saved, when whoever asked is gone."""
+    asking = multiprocessing.parent_process()
     for minutes in _live(batch, folder):
+        if asking is not None and not asking.is_alive():
+            os._exit(1)
         _TOLD[0].put(minutes)
 
 

@@ -92,7 +92,9 @@ def study_da_qoe(
         "judgement": json.loads(judgement.to_json()),
         "cases": {name: CASES[name].about for name in (*schemes, *variants)},
     }
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (folder / "results.json").write_text(
+        json.dumps(_in_json(results), indent=1, allow_nan=False) + "\n", encoding="utf-8"
+    )
     chosen = {place: lived[place] for place in main}
     write_page(folder, Told(judgement, chosen, chief, extra, full, schemes, variants, users, wall_s))
     return judgement
@@ -141,6 +143,15 @@ def _game_claims(figures: dict[Place, dict[str, Any]]) -> list[Claim]:
     return [
         Claim(f"the equilibrium gap is below {_MOST_GAP:g} in all runs (largest)", Estimate(most), most < _MOST_GAP)
     ]
+
+
+def _in_json(value: Any) -> Any:
+    """The same with null for what a run does not have: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {name: _in_json(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_in_json(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _claim_folder(folder: Path, minutes: int) -> None:
