@@ -66,7 +66,7 @@ def test_agents_live_and_a_study_goes_on_where_it_stopped(tmp_path, programs):
     assert {run["case"] for run in results["runs"]} == {"proposed", "frozen", "window-3"}
     for run in results["runs"]:
         assert 0 <= run["ela_ratio"] <= run.get("ela_ratio_bound", 1.0) + 1e-3 <= 1.01
-        assert ("ela_ratio_bound" in run) == (run["case"] == "proposed" and run["minutes"] == 6)
+        assert ("ela_ratio_bound" in run) == (run["case"] == "proposed")
         assert run["ela_share_feasible"] >= run["ela_share"]
         assert 1 <= run["qoe_median"] <= 5
     lived = load_lived(tmp_path / "runs" / "proposed-6-1-6min.npz")

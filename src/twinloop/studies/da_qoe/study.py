@@ -62,7 +62,7 @@ def study_da_qoe(
         for seed in numbers
     }
     figures = {
-        place: figures_of(run, bounded=place in main and place.case in (schemes[0], PROPOSED))
+        place: figures_of(run, bounded=place.case in (schemes[0], PROPOSED))
         for place, run in (lived | begun_alike).items()
     }
     chief, full, extra = (

@@ -81,6 +81,7 @@ def plot_windows(points: Mapping[str, tuple[Bar, Bar]], title: str) -> Figure:
             yerr=[[kept.value - kept.low], [kept.high - kept.value]], marker="o", markersize=7, capsize=3,
             color=colour, linestyle="none", label=name,
         )  # fmt: skip
+    axis.set_xlim(left=0.0)
     axis.set_xlabel("reconfigurations enforced per hour")
     axis.set_ylabel("mean ELA ratio")
     legend_below(figure)
