@@ -108,19 +108,9 @@ def test_new_slices_must_score_a_margin_above_those_that_stand(tiny, court):
         part = tiny.twin.judge.model_copy(update={"window_margin": share * gain})
         asked = tiny.model_copy(update={"twin": tiny.twin.model_copy(update={"judge": part})})
         loop = scenario.build_loop(asked)[0]
-        assert (
-            int(
-                court.judged(
-                    hungry, fed, judge=eqx.tree_at(_tolerance, court.judge, _tolerance(loop.window_judge))
-                ).code
-            )
-            == code
-        )
+        strict = eqx.tree_at(lambda judge: judge.tolerance, court.judge, loop.window_judge.tolerance)
+        assert int(court.judged(hungry, fed, judge=strict).code) == code
         assert float(loop.slot_judge.tolerance) == pytest.approx(part.tolerance)
-
-
-def _tolerance(judge):
-    return judge.tolerance
 
 
 def test_the_better_of_two_proposals_is_approved(court):

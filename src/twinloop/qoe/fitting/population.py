@@ -40,13 +40,11 @@ class Fits(eqx.Module):
         return jax.nn.softmax(self.posterior.evidence, axis=-1)
 
 
-def fit_given(ratings: Ratings, prior: Prior, start: Float[Array, "users structures parameters"] | None = None) -> Fits:
-    """All structures of all users under `prior`, from `start` (`first_guess` where there is none)."""
+def fit_given(ratings: Ratings, prior: Prior, known: Float[Array, "users structures parameters"] | None = None) -> Fits:
+    """All structures of all users under `prior`, from a `first_guess` or what was `known` before."""
     free = jnp.asarray(free_parameters())[None]
     belief = belief_of(prior)
-    if start is None:
-        start = first_guess(ratings, prior)
-    optimum = minimise(start, free, ratings, belief, MOST_STEPS)
+    optimum = minimise(first_guess(ratings, prior, known), free, ratings, belief, MOST_STEPS)
     return Fits(optimum.parameters, posterior_of(optimum, prior))
 
 

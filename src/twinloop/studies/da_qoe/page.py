@@ -313,7 +313,7 @@ def _bar(estimate: Estimate) -> Bar:
 
 
 def _digits(estimate: Estimate) -> int:
-    if 0 < abs(estimate.value) < 1e-3:
+    if 0 < abs(estimate.value) < 1e-4:
         return 5
     return 3 if abs(estimate.value) < 2 else 2 if abs(estimate.value) < 10 else 1
 

@@ -88,7 +88,9 @@ SCHEMES: Mapping[str, Case] = MappingProxyType(
             "slices by a promised rate every 3 minutes, cut alike where short; round robin in the slot",
             _BLIND,
         ),
-        "pf": Case("convex + PF", "convex slicing every 3 minutes, proportional fair in the slot", _FAIR),
+        "pf": Case(
+            "convex + PF", "convex slicing every 3 minutes, proportional fair in the slot, tuned on other seeds", _FAIR
+        ),
     }
 )
 
