@@ -57,7 +57,7 @@ class Lanes:
     ) -> None:
         use_persistent_cache()
         self.scenarios = tuple(scenarios)
-        worlds = [build_loop(scenario, data) for scenario in self.scenarios]
+        worlds = _built(self.scenarios, data)
         if prepare is not None:
             worlds = [prepare(scenario, *world) for scenario, world in zip(self.scenarios, worlds, strict=True)]
         self.loops = [loop for loop, _ in worlds]
@@ -127,6 +127,14 @@ class Lanes:
 
     def _pacing(self) -> Pacing:
         return Pacing(self.scenarios, self._changes, self._rules)
+
+
+def _built(scenarios: Sequence[Scenario], data: Path | None) -> list[tuple[Loop[SimulatedNetwork], LoopState]]:
+    """Each scenario's world; of those that are alike one is built."""
+    names = [scenario.model_dump_json() for scenario in scenarios]
+    alike = dict(zip(names, scenarios, strict=True))
+    worlds = {name: build_loop(scenario, data) for name, scenario in alike.items()}
+    return [worlds[name] for name in names]
 
 
 @eqx.filter_jit
