@@ -99,7 +99,9 @@ def staged(key: jax.Array, loop: Loop[Any], state: LoopState) -> Taken:
     given["adapt"] = (state.collection, twin, seen, state.forecast)
     collection, _ = stage["adapt"](*given["adapt"])
     approved, reservation = verdict.approved, state.reservation
-    after = LoopState(plant, collection, twin, emulation, forecast, memories, reservation, approved, pending)
+    after = LoopState(
+        plant, collection, twin, emulation, forecast, memories, reservation, state.sensing, approved, pending
+    )
     return Taken(given, after)
 
 

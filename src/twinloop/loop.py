@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from twinloop.abstraction import Abstractor, Features
-from twinloop.collection import AbstractCollector, CollectionState, Control, Observations, Standing, collect
+from twinloop.collection import AbstractCollector, CollectionState, Control, Observations, Standing, collect, granted
 from twinloop.decision import (
     AbstractAllocation,
     AbstractReservation,
@@ -71,7 +71,7 @@ class Loop(eqx.Module, Generic[NetworkT]):
 
 
 class LoopState(eqx.Module):
-    """Everything of the loop that evolves."""
+    """Everything of the loop that evolves; `sensing`: reports a second that users' links were granted, 0 for none."""
 
     plant: PyTree
     collection: CollectionState[Any]
@@ -80,6 +80,7 @@ class LoopState(eqx.Module):
     forecast: Forecast
     allocations: tuple[PyTree, ...]
     reservation: Reservation
+    sensing: Float[Array, " users"]
     standing: Approved
     pending: Pending
 
@@ -119,11 +120,11 @@ def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopStat
     twins), and the trace.
     """
     k_report, k_validate, k_enforce = jax.random.split(key, 3)
-    plant, report = loop.network.report(k_report, state.plant, state.collection.request)
+    asked = granted(state.collection.request, state.sensing)
+    plant, report = loop.network.report(k_report, state.plant, asked)
     seen = loop.control.spoil(collect(report), report.slot)
     twin = _mirror(loop, state, seen)
     emulation, forecast = loop.emulator.emulate(state.emulation, twin, report.slot)
-    asked = state.collection.request
     forecast = within_alarms(forecast, twin, asked.users.alarm, asked.cells.alarm, asked.servers.alarm)
     features = loop.abstractor.abstract(twin, forecast, loop.slices)
     proposals, allocations = _propose(loop, state, features)
@@ -138,14 +139,27 @@ def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopStat
     collection = loop.collector.adapt(state.collection, taught, report.slot)
     standing = loop.collector.standing(state.collection, taught)
     trace = _trace(loop, state, seen, twin, features, verdict, pending, standing)
-    reservation = state.reservation
-    after = LoopState(plant, collection, twin, emulation, forecast, allocations, reservation, verdict.approved, pending)
+    after = LoopState(
+        plant=plant,
+        collection=collection,
+        twin=twin,
+        emulation=emulation,
+        forecast=forecast,
+        allocations=allocations,
+        reservation=state.reservation,
+        sensing=state.sensing,
+        standing=verdict.approved,
+        pending=pending,
+    )
     return after, lived, trace
 
 
 def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopState, Verdict, tuple[Appraisal, ...]]:
     """One slicing decision: reservations compete in the twin over a longer horizon, each filled slot by slot by the
     first slot policy. Returns the state, the verdict, and what each reservation's method says of it.
+
+    Reports that a method foretells users to need are granted whatever the verdict: asking to see more changes nothing
+    that people are given.
     """
     prospects = None
     if loop.foresight is not None:
@@ -166,7 +180,10 @@ def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopSt
         key, loop.window_judge, state.twin, state.forecast, features, proposals, standing, loop.slices, respond
     )
     reservation = reserved_by(verdict.approved.action)
-    after = eqx.tree_at(lambda s: (s.reservation, s.standing), state, (reservation, verdict.approved))
+    needs = [appraisal.foretold for _, appraisal in reserved if appraisal.foretold is not None]
+    sensing = needs[0].reports_per_s if needs else state.sensing
+    changed = (reservation, sensing, verdict.approved)
+    after = eqx.tree_at(lambda s: (s.reservation, s.sensing, s.standing), state, changed)
     return after, verdict, tuple(appraisal for _, appraisal in reserved)
 
 

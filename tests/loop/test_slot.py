@@ -214,6 +214,22 @@ def test_people_come_and_go_without_a_new_compilation(small, life, usual):
     assert np.asarray(story.approved.flow_bandwidth_hz).any()
 
 
+def test_a_granted_report_is_asked_of_links_alone_and_never_less_often_than_asked(small, life):
+    _, loop, state = small
+    seldom = jnp.full_like(state.collection.request.users.period_s, 8.0)
+    slow = eqx.tree_at(lambda lp: lp.collector.request.users.period_s, loop, seldom)
+    waiting = eqx.tree_at(lambda s: s.collection.request.users.period_s, state, seldom)
+    sinr, rate = (column(USER_ATTRIBUTES, name) for name in ("sinr_db", "rate_bps"))
+    sent = {}
+    for granted in (0.0, 0.05, 0.5):
+        _, story = life(slow, eqx.tree_at(lambda s: s.sensing, waiting, jnp.full_like(state.sensing, granted)))
+        last = np.asarray(story.lived.users.last_slot)
+        sent[granted] = (last[1:] != last[:-1]).sum(axis=(0, 1))
+    np.testing.assert_array_equal(sent[0.05], sent[0.0])
+    assert sent[0.5][sinr] > 2 * sent[0.0][sinr]
+    assert sent[0.5][rate] == sent[0.0][rate]
+
+
 def test_a_flooded_slice_takes_nothing_that_another_needs(small, life):
     _, loop, state = small
     flooded = eqx.tree_at(lambda t: t.target_bps, loop.slices, loop.slices.target_bps.at[STANDARD].set(2e8))

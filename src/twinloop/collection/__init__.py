@@ -8,6 +8,7 @@ from twinloop.collection.interface import (
     Evidence,
     KindEvidence,
     Standing,
+    granted,
 )
 from twinloop.collection.ladder import Ladder
 from twinloop.collection.periodic import Periodic
@@ -33,4 +34,5 @@ __all__ = [
     "collect_kind",
     "control",
     "first_memory",
+    "granted",
 ]

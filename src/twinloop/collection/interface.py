@@ -4,12 +4,16 @@ from abc import abstractmethod
 from typing import Generic, TypeVar
 
 import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from twinloop.collection.collect import Seen
+from twinloop.entities import USER_ATTRIBUTES
 from twinloop.network import Request
 
 Memory = TypeVar("Memory")
+_OF_LINK = np.array([attribute.name == "sinr_db" for attribute in USER_ATTRIBUTES])
 
 
 class KindEvidence(eqx.Module):
@@ -80,3 +84,14 @@ class AbstractCollector(eqx.Module, Generic[Memory]):
     @abstractmethod
     def standing(self, state: CollectionState[Memory], evidence: Evidence) -> Standing:
         """How users are collected now."""
+
+
+def granted(request: Request, reports_per_s: Float[Array, " users"]) -> Request:
+    """The request with every user's link looked at no less often than was granted, [1/s]; 0 grants nothing.
+
+    What has not changed is not sent for it, and what a cell's budget gave up stays given up.
+    """
+    longest_s = jnp.where(reports_per_s > 0, 1.0 / jnp.maximum(reports_per_s, 1e-6), jnp.inf)
+    asked_s = request.users.period_s
+    period_s = jnp.where(_OF_LINK[None, :], jnp.minimum(asked_s, longest_s[:, None]), asked_s)
+    return eqx.tree_at(lambda r: r.users.period_s, request, period_s)

@@ -311,6 +311,7 @@ def _first_state(scenario: Scenario, loop: Loop[SimulatedNetwork], watching: Wat
         forecast=forecast,
         allocations=tuple(policy.init() for policy in loop.allocations),
         reservation=reservation,
+        sensing=jnp.zeros(users),
         standing=approved,
         pending=nothing_pending(approved),
     )
