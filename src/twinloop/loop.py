@@ -139,27 +139,15 @@ def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopStat
     collection = loop.collector.adapt(state.collection, taught, report.slot)
     standing = loop.collector.standing(state.collection, taught)
     trace = _trace(loop, state, seen, twin, features, verdict, pending, standing)
-    after = LoopState(
-        plant=plant,
-        collection=collection,
-        twin=twin,
-        emulation=emulation,
-        forecast=forecast,
-        allocations=allocations,
-        reservation=state.reservation,
-        sensing=state.sensing,
-        standing=verdict.approved,
-        pending=pending,
-    )
+    kept = state.reservation, state.sensing
+    after = LoopState(plant, collection, twin, emulation, forecast, allocations, *kept, verdict.approved, pending)
     return after, lived, trace
 
 
 def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopState, Verdict, tuple[Appraisal, ...]]:
     """One slicing decision: reservations compete in the twin over a longer horizon, each filled slot by slot by the
     first slot policy. Returns the state, the verdict, and what each reservation's method says of it.
-
-    Reports that a method foretells users to need are granted whatever the verdict: asking to see more changes nothing
-    that people are given.
+    Reports that users are foretold to need are granted whatever the verdict: seeing more changes nobody's service.
     """
     prospects = None
     if loop.foresight is not None:
@@ -182,8 +170,9 @@ def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopSt
     reservation = reserved_by(verdict.approved.action)
     needs = [appraisal.foretold for _, appraisal in reserved if appraisal.foretold is not None]
     sensing = needs[0].reports_per_s if needs else state.sensing
-    changed = (reservation, sensing, verdict.approved)
-    after = eqx.tree_at(lambda s: (s.reservation, s.sensing, s.standing), state, changed)
+    after = eqx.tree_at(
+        lambda s: (s.reservation, s.sensing, s.standing), state, (reservation, sensing, verdict.approved)
+    )
     return after, verdict, tuple(appraisal for _, appraisal in reserved)
 
 

@@ -1,7 +1,10 @@
 """`twinloop qoe` and `twinloop evaluate qoe` as a person meets them."""
 
 import json
+import time
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -34,6 +37,7 @@ def test_a_table_is_fitted_and_each_user_explained(twinloop, table) -> None:
     assert status == 0, err
     stalling, quality = (next(line for line in out.splitlines() if line.startswith(name)) for name in ("stall", "qual"))
     assert "matters" in stalling and "not shown to matter" in quality
+    assert "on 1-5 (P.1203: " in out and "on 0-100)" in out
     assert (table.parent / "figures" / "experience-of-ann.png").stat().st_size > 10_000
     status, out, _ = twinloop("qoe", "explain", "m.safetensors", "--user", "dee")
     assert status == 0 and "0 ratings" in out and "too few ratings" in out
@@ -62,6 +66,8 @@ def test_a_table_is_fitted_and_each_user_explained(twinloop, table) -> None:
         (HEADER + ",3,0,900\n", (), "line 2: no user"),
         (HEADER, (), "no row below the header"),
         (HEADER + "a,3,0,900\n", ("--scale", "7"), "expected 5 for scores of 1-5"),
+        (HEADER + "a,3,0,900\n", ("--any-content",), "--any-content: it says nothing of a table of your own"),
+        ("user,score,stall_s,jitter_s\na,3,0,20\n", (), "jitter_s is '20'; expected a number from 0 to 1"),
     ],
 )
 def test_bad_tables_are_told_in_one_line(twinloop, tmp_path, text, options, message) -> None:
@@ -107,3 +113,81 @@ def test_a_constant_factor_is_said(tmp_path) -> None:
     path = tmp_path / "flat.csv"
     path.write_text("user,score,stall_s,quality\na,3,0,.5\na,4,1,.5\na,2,3,.5\na,1,9,.5\n")
     assert any("quality" in note for note in read_own_scores(path).notes), read_own_scores(path).notes
+
+
+def test_bitrates_beyond_the_catalogue_widen_the_range(tmp_path) -> None:
+    from twinloop.training import read_own_scores
+
+    path = tmp_path / "fast.csv"
+    path.write_text("user,score,bitrate_mbps\na,3,4\na,4,8\na,5,16\n")
+    own = read_own_scores(path)
+    expected = np.log(np.array([4, 8, 16]) / 0.5) / np.log(16 / 0.5)
+    np.testing.assert_allclose(np.asarray(own.intake.ratings.conditions.quality)[0], expected, rtol=1e-5)
+    assert "quality is 0 at 0.5 and 1 at 16 Mbit/s, the ends of this table" in own.notes
+    assert not any("quality never changes" in note for note in own.notes)
+    path.write_text("user,score,bitrate_kbps\na,3,500\na,4,3000\n")
+    own = read_own_scores(path)
+    np.testing.assert_allclose(np.asarray(own.intake.ratings.conditions.quality)[0], [0, 1], atol=1e-6)
+    assert not any("Mbit/s" in note for note in own.notes)
+
+
+def test_further_factors_are_tested_though_experience_is_no_function_of_them(tmp_path) -> None:
+    from twinloop.training import explain, fit_and_save_opinion
+
+    draw = np.random.default_rng(3)
+    rows = []
+    for _ in range(40):
+        startup, loss = draw.uniform(0, 8), draw.uniform(0, 0.1)
+        score = np.clip(draw.normal(5 - 0.5 * startup, 0.4), 1, 5)
+        rows.append(f"ann,{score:.2f},{draw.uniform(0, 4):.2f},{startup:.2f},{loss:.3f},phone")
+    path = tmp_path / "wide.csv"
+    path.write_text("user,score,stall_s,startup_s,loss_ratio,device\n" + "\n".join(rows) + "\nbob,,0,0,0,tv\n")
+    made = fit_and_save_opinion(path, tmp_path / "m.safetensors", scale="5", seed=0, command="fit", contents="known")
+    assert "column device holds no numbers and is not used" in made.notes
+    explained = explain(tmp_path / "m.safetensors", "ann")
+    found = {one.factor: one for one in explained.matters}
+    assert explained.matters[0].factor == "startup (s)" and found["startup (s)"].adjusted < 0.05
+    assert found["loss_ratio"].varies and found["loss_ratio"].adjusted > 0.05
+    assert [one.factor for one in explained.effects] == ["stalling (s/min)"]
+    assert any("no curve for startup (s), loss_ratio" in note for note in explained.notes)
+    assert not any(one.varies for one in explain(tmp_path / "m.safetensors", "bob").matters)
+
+
+def test_long_tables_are_read_in_one_pass(tmp_path) -> None:
+    from twinloop.training import read_own_scores
+
+    rows = [f"u{row % 3000},{20 + row % 70},{row % 50},{(row % 9) / 9:.2f}" for row in range(30_000)]
+    path = tmp_path / "long.csv"
+    path.write_text("user,score,stall_s,watch_ratio\n" + "\n".join(rows) + "\n")
+    start = time.perf_counter()
+    own = read_own_scores(path)
+    assert time.perf_counter() - start < 15.0, "rows of a user were searched in the whole table, for every user"
+    assert own.behaviour is not None and len(own.intake.users) == 3000
+    assert float(own.behaviour.rated.watch_ratio[5, 1]) == pytest.approx((3005 % 9) / 9, abs=0.01)
+
+
+def test_satisfied_users_are_foretold_better_by_their_own_model_than_by_their_mean(tmp_path) -> None:
+    """Scores around an E near 5 can only fall short of it: who foretells E itself loses to the mean."""
+    from twinloop.qoe import Conditions, draw_models, draw_scores
+    from twinloop.studies.evaluate.experience.own import judge_own
+
+    users, minutes = 12, 40
+    keys = jax.random.split(jax.random.key(0), 4)
+    stall_s = jnp.where(
+        jax.random.uniform(keys[0], (users, minutes)) < 0.7,
+        0.0,
+        3.0 * jax.random.exponential(keys[1], (users, minutes)),
+    )
+    quality = jax.random.uniform(keys[2], (users, minutes), minval=0.85)
+    ones = jnp.ones((users, minutes))
+    models = draw_models(keys[3], users, moved=False)
+    experience = jax.vmap(models.experience, in_axes=1, out_axes=1)(Conditions(stall_s, quality, ones, ones))
+    scores = np.asarray(draw_scores(keys[0], experience, 0.8 * ones))
+    cells = zip(scores.flat, np.asarray(stall_s).flat, np.asarray(quality).flat, strict=True)
+    rows = [f"u{row // minutes},{score:.3f},{stall:.3f},{q:.4f}" for row, (score, stall, q) in enumerate(cells)]
+    (tmp_path / "happy.csv").write_text("user,score,stall_s,quality\n" + "\n".join(rows) + "\n")
+    judged = judge_own(tmp_path / "happy.csv", "5", 0, lambda _: None)
+    own, mean, general = (
+        judged.estimate("RMSE", name).value for name in ("user's own model", "user's mean score", "general model")
+    )
+    assert own < mean and own < general

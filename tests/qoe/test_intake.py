@@ -1,3 +1,5 @@
+import time
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -25,7 +27,15 @@ def test_constant_factors_and_scores_are_told():
     assert any(note.startswith("quality never changes") for note in taken.notes)
     assert any(note.startswith("behaviour is not given") for note in taken.notes)
     assert any("all scores are the same" in note for note in taken.notes)
-    assert not any(note.startswith("stall_s never") for note in taken.notes)
+    assert not any(note.startswith(("stall_s never", "behaviour never")) for note in taken.notes)
+
+
+def test_a_table_is_read_in_one_pass():
+    names = [f"u{k % 4000}" for k in range(40_000)]
+    start = time.perf_counter()
+    taken = take_ratings(names, np.full(40_000, 3.0), {"stall_s": np.arange(40_000) % 60})
+    assert time.perf_counter() - start < 5.0, "each user's rows were searched in the whole table"
+    assert taken.ratings.conditions.stall_s[7, :3] == pytest.approx([7, 4007 % 60, 8007 % 60])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from twinloop.errors import DataError
 from twinloop.studies import evaluate_recovery
 from twinloop.studies.evaluate.experience import recovery
 
+PRINTED = "variances 8, 1, .8"
+
 
 @pytest.fixture(scope="module")
 def judged():
@@ -19,7 +21,7 @@ def judged():
 def test_rules_are_found_by_the_claim_that_was_written_before(judged):
     rule, matters, covered = judged.claims
     assert rule.holds and rule.measured.value >= 0.9
-    assert matters.holds == (matters.measured.value >= 0.85)
+    assert not matters.holds and 0.65 <= matters.measured.value < 0.85
     assert covered.holds and 0.9 <= covered.measured.value <= 0.98
 
 
@@ -34,8 +36,13 @@ def test_more_ratings_find_more_and_own_models_beat_one_for_all(judged):
 def test_printed_variances_are_told_apart_and_hide_something(judged):
     said = [line for line in judged.method if line.startswith("Printed variances")]
     assert len(said) == 3 and "cannot work" in said[0]
-    whose = [judged.estimate(recovery.MATTERS, "variances 8, 1, .8", "40", f"who minds {r}") for r in ("stall", "both")]
-    assert all(one.low <= one.value <= one.high for one in whose)
+    stall, both = (
+        [judged.estimate(recovery.MATTERS, name, "40", f"who minds {rule}") for name in ("variance .8", PRINTED)]
+        for rule in ("stall", "both")
+    )
+    assert stall[1].value < 0.75 <= stall[0].value
+    assert 0.55 <= both[1].value <= 0.8
+    assert all(0.2 < one.high - one.low < 0.5 for one in (*stall, *both))
 
 
 def test_the_judgement_is_saved_with_its_figure(judged, tmp_path):

@@ -91,7 +91,7 @@ def test_what_was_trained_is_saved_with_its_numbers_and_curve(tmp_path):
         100 * jnp.arange(1, 4), numbers[:, None] + jnp.ones((3, 4)), numbers, numbers / 3, jnp.int32(2)
     )
     ours, theirs = Score([0.9, 0.7], [0.5, 0.5], [4.0, 4.0]), Score([0.8, 0.5], [0.5, 0.4], [4.0, 3.0])
-    trained = TrainedAgents(network, curve, {"agents": ours, "experience": theirs})
+    trained = TrainedAgents(network, curve, {"agents": ours, "experience": theirs}, 1.0)
     path = save_agents(tmp_path / "out", "pdrl", trained, {"command": "a test"})
     told = json.loads((path.parent / "results.json").read_text())
     assert told["differences"]["experience"]["ela_ratio"]["mean"] == pytest.approx(0.15)

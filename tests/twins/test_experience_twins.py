@@ -79,6 +79,18 @@ def test_experience_is_summed_over_three_minutes_and_then_anew(nothing_known):
     assert np.asarray(twins.grid_experience) == pytest.approx(np.asarray(felt))
 
 
+def test_a_minute_that_a_user_was_hardly_there_for_is_not_held_against_anybody(nothing_known):
+    before, advance = minutes(nothing_known, smooth), jax.jit(lived)
+    after, nobody = before, jnp.zeros(USERS, bool)
+    for slot in range(60, 120):
+        there = jnp.array([True, slot < 70])
+        after = advance(after, reported(quality=0.1, rebuffer_s=4.0), there, nobody, jnp.int32(slot))
+    gained = np.asarray(after.grid_experience - before.grid_experience)
+    assert gained[1] == pytest.approx(float(after.agreed[1]))
+    assert gained[0] == pytest.approx(float(after.fitted.blend.experience(after.last)[0]))
+    assert np.asarray(after.last.quality) == pytest.approx([0.1, 0.5])
+
+
 def test_models_learn_from_the_scores_that_are_there(nothing_known):
     conditions = Conditions(
         jnp.zeros((USERS, ROOM)), jnp.tile(jnp.linspace(0, 1, ROOM)[None], (USERS, 1)),

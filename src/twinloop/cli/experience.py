@@ -14,6 +14,9 @@ from twinloop.cli.run import LARGEST_SEED
 from twinloop.errors import DataError, OutputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float64
+
     import twinloop.training
 
 app = typer.Typer(help="Models of people's experience, fitted to the scores they gave.", no_args_is_help=True)
@@ -73,7 +76,10 @@ def explain(
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Which factors matter to one user: distance correlation, its test, and expected scores along each factor."""
+    """Which factors matter to one user: distance correlation, its test, and expected scores along each factor.
+
+    The figure is on 0-100; scores of 1-5 are mapped to it as in ITU-T P.1203.
+    """
     from twinloop.training import explain as explain_user
 
     explained = explain_user(model, user, seed)
@@ -88,15 +94,29 @@ def explain(
         table.add_row(escape(one.factor), *figures, verdict)
     console.print(table)
     for effect in explained.effects:
-        ends = f"{effect.score[0]:.0f} to {effect.score[-1]:.0f}"
         console.print(
-            f"{escape(effect.factor)} from {effect.x[0]:,.3g} to {effect.x[-1]:,.4g}: expected score {ends}",
+            f"{escape(effect.factor)} from {effect.x[0]:,.3g} to {effect.x[-1]:,.4g}: expected score "
+            f"{_from_to(explained, effect)}",
             soft_wrap=True,
         )
     for line in explained.notes:
         console.print(f"[dim]- {escape(line)}[/dim]", soft_wrap=True)
     if out is not None:
         console.print(f"wrote {escape(str(_draw(explained, out)))}", soft_wrap=True)
+
+
+def _from_to(explained: "twinloop.training.Explained", effect: "twinloop.training.Effect") -> str:
+    """First and last expected score on the scale that people were asked on, and on the other by ITU-T P.1203."""
+    import jax.numpy as jnp
+
+    from twinloop.qoe import mos_from_percent, percent_from_mos
+
+    ends = jnp.asarray(effect.score[[0, -1]])
+    if explained.scale == "5":
+        first, last = percent_from_mos(ends)
+        return f"{ends[0]:.2f} to {ends[1]:.2f} on 1-5 (P.1203: {first:.0f} to {last:.0f} on 0-100)"
+    first, last = mos_from_percent(ends)
+    return f"{ends[0]:.0f} to {ends[1]:.0f} on 0-100 (P.1203: {first:.2f} to {last:.2f} on 1-5)"
 
 
 def scale_from(text: str | None) -> "twinloop.training.Scale | None":
@@ -107,11 +127,21 @@ def scale_from(text: str | None) -> "twinloop.training.Scale | None":
 
 
 def _draw(explained: "twinloop.training.Explained", out: Path) -> Path:
+    import jax.numpy as jnp
+    import numpy as np
+
+    from twinloop.qoe import percent_from_mos
     from twinloop.reporting import EffectCurve, plot_effects
 
     if not explained.effects:
         raise OutputError(f"{explained.user}: no factor varies, so there is nothing to draw; leave out --out")
-    curves = [EffectCurve(one.factor, one.x, one.score, one.low, one.high) for one in explained.effects]
+
+    def drawn(score: "Float64[np.ndarray, ' points']") -> "Float64[np.ndarray, ' points']":
+        return np.asarray(percent_from_mos(jnp.asarray(score)), np.float64) if explained.scale == "5" else score
+
+    curves = [
+        EffectCurve(one.factor, one.x, drawn(one.score), drawn(one.low), drawn(one.high)) for one in explained.effects
+    ]
     safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in explained.user)
     path = out / f"experience-of-{safe}.png"
     try:

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 WINDOW_BLOCKS = (5, 4, 3, 2, 1)
 """Blocks of 3 minutes that slices stand, from the calmest stage to the most restless: 15, 12, 9, 6, 3 minutes."""
 
-_THRESHOLDS = (0.45, 0.55, 0.65, 0.75)
+_THRESHOLDS = (0.40, 0.53, 0.57, 0.59)
 _FULL = (6.0, 12.0, 6.0, 400.0, 0.6)
 _WEIGHT = (0.2, 0.2, 0.2, 0.2, 0.2)
 

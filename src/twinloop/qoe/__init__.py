@@ -1,7 +1,7 @@
 """Experience as functions of arrays: satisfaction with a reservation, utilities of a rate, quality of a version."""
 
 from twinloop.qoe.agreement import GRID_MINUTES, ClassKept, Kept, agreements_kept, by_class, on_grid
-from twinloop.qoe.correlation import Dependence, benjamini_hochberg, distance_correlation, holm
+from twinloop.qoe.correlation import Dependence, benjamini_hochberg, distance_correlation
 from twinloop.qoe.engagement import Engagement, EngagementModel, estimated_opinion, fit_engagement, weak_ratings
 from twinloop.qoe.experience import (
     BEST,
@@ -14,7 +14,7 @@ from twinloop.qoe.experience import (
     environment_of,
     swipes_per_min,
 )
-from twinloop.qoe.factors import FACTOR_NAMES, FACTORS, Factor, gather_factors
+from twinloop.qoe.factors import FACTOR_NAMES, FACTORS, Factor
 from twinloop.qoe.fitting import (
     PARAMETERS,
     FittedUsers,
@@ -22,7 +22,7 @@ from twinloop.qoe.fitting import (
     Intervals,
     Prior,
     Ratings,
-    bootstrap_intervals,
+    by_user,
     fit_on,
     fit_users,
     general_model,
@@ -55,8 +55,10 @@ from twinloop.qoe.scores import (
     SCORE_VARIANCE,
     draw_models,
     draw_scores,
+    expected_score,
     from_percent,
-    rule_mean,
+    mos_from_percent,
+    percent_from_mos,
     to_percent,
 )
 from twinloop.qoe.utility import AbstractUtility, AlphaFair, LogQuality, OffsetLog, QuadraticSatisfaction, log_quality
@@ -101,8 +103,8 @@ __all__ = [
     "begin_watch",
     "behaviour_of",
     "benjamini_hochberg",
-    "bootstrap_intervals",
     "by_class",
+    "by_user",
     "concave_majorant",
     "distance_correlation",
     "draw_models",
@@ -110,24 +112,24 @@ __all__ = [
     "environment_of",
     "estimated_opinion",
     "examined",
+    "expected_score",
     "fit_engagement",
     "fit_on",
     "fit_users",
     "from_percent",
-    "gather_factors",
     "general_model",
     "held_out_likelihood",
-    "holm",
     "learn_prior",
     "likeliest",
     "log_quality",
+    "mos_from_percent",
     "movement",
     "on_grid",
     "own_intervals",
+    "percent_from_mos",
     "posterior_intervals",
     "predict",
     "relevant_factors",
-    "rule_mean",
     "structure_name",
     "swipes_per_min",
     "take_ratings",

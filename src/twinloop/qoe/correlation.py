@@ -126,15 +126,6 @@ def _shuffle(key: PRNGKeyArray, there: Bool[Array, " ratings"]) -> Array:
     return jnp.arange(there.shape[0]).at[places].set(order)
 
 
-def holm(p_value: Float[Array, "*shape tests"]) -> Float[Array, "*shape tests"]:
-    """p adjusted for all tests of a row so that one false finding among them stays as rare as p says (Holm, 1979)."""
-    tests = p_value.shape[-1]
-    order = jnp.argsort(p_value, axis=-1)
-    steps = jnp.take_along_axis(p_value, order, -1) * _row(jnp.arange(tests, 0, -1), p_value)
-    raised = jnp.minimum(jax.lax.cummax(steps, axis=p_value.ndim - 1), 1.0)
-    return jnp.take_along_axis(raised, jnp.argsort(order, axis=-1), -1)
-
-
 def benjamini_hochberg(p_value: Float[Array, "*shape tests"]) -> Float[Array, "*shape tests"]:
     """p adjusted so that of the findings below it that share is false on average (Benjamini and Hochberg, 1995)."""
     tests = p_value.shape[-1]

@@ -1,13 +1,14 @@
-"""Opinion scores: drawn around a user's true experience, by the rules of paper 000, and on the scale of P.1203."""
+"""Opinion scores: drawn around a user's true experience, their mean, and the scales of 1-5 and 0-100."""
 
 from typing import Final
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from twinloop.qoe.experience import BEST, WORST, Conditions, UserModels
+from twinloop.qoe.experience import BEST, WORST, UserModels
+from twinloop.qoe.fitting.likelihood import truncated_moments
 
 STALL_WEIGHT_PER_S: Final = 0.1
 """Loss of S by a second of stalling in the rules of paper 000: .4 of a score."""
@@ -20,6 +21,8 @@ PRINTED_VARIANCES: Final = (8.0, 1.0, 0.8)
 
 _UNMOVED_SHARE = 1.0 / 3.0
 _KAPPAS = (0.05, 0.2)
+_MOS_LOW, _MOS_HIGH = 1.05, 4.9
+_RISES_FROM, _KNOTS = 80.0 - 5900.0**0.5, 2001
 
 
 def draw_models(key: PRNGKeyArray, users: int, *, moved: bool = True) -> UserModels:
@@ -61,25 +64,40 @@ def draw_scores(
     return jnp.clip(experience + deviation * z, WORST, BEST)
 
 
-def rule_mean(rule: Int[Array, "*shape"], conditions: Conditions) -> Float[Array, "*shape"]:
-    """Centre of the scores by the rules of paper 000 (IV) as printed: 5 - .4 R, 1 + 4 Q, 1 + 4 Q - .4 R.
+def expected_score(
+    experience: Float[Array, "*#shape"], variance: Float[Array, "*#shape"] | float
+) -> Float[Array, "*#shape"]:
+    """Mean of the scores that `draw_scores` draws: E + sqrt(s) M1, s `variance` [score^2].
 
-    `rule` indexes `RULES`. Not clipped: a long stall sends it below 1, where the truncated scores pile up. Neither B
-    nor C enters.
+    M1 is the mean of a standard normal truncated to [(1 - E)/sqrt(s), (5 - E)/sqrt(s)]: at E = 5 and s = .8 scores can
+    only fall short, and their mean is 4.29. What is held against scores given is this, not E.
     """
-    stall = 4.0 * STALL_WEIGHT_PER_S * conditions.stall_s
-    quality = WORST + (BEST - WORST) * conditions.quality
-    return jnp.where(rule == 0, BEST - stall, jnp.where(rule == 1, quality, quality - stall))
+    deviation = jnp.sqrt(jnp.asarray(variance))
+    _, (first, *_) = truncated_moments((WORST - experience) / deviation, (BEST - experience) / deviation)
+    return experience + deviation * first
 
 
 def to_percent(score: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Scores of 1-5 on the scale of 0-100: 25 (score - 1), clipped.
-
-    ITU-T P.1203.3 reports 1-5; sets such as Waterloo-IV ask on 0-100. The map is the straight one between the ends.
-    """
+    """Scores of 1-5 on the scale of 0-100, by the straight line between the ends: 25 (score - 1), clipped."""
     return jnp.clip(100.0 * (score - WORST) / (BEST - WORST), 0.0, 100.0)
 
 
 def from_percent(percent: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Scores of 0-100 on the scale of 1-5; the inverse of `to_percent`."""
     return jnp.clip(WORST + (BEST - WORST) * percent / 100.0, WORST, BEST)
+
+
+def mos_from_percent(percent: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """MOS of a quality Q of 0-100 as ITU-T P.1203 maps it: 1.05 + 3.85 Q/100 + 7e-6 Q (Q - 60) (100 - Q).
+
+    Clipped to [1.05, 4.9], the ends of that scale; below Q = 3.2 the cubic falls and the clip holds it at 1.05.
+    """
+    q = jnp.clip(percent, 0.0, 100.0)
+    mos = _MOS_LOW + (_MOS_HIGH - _MOS_LOW) * q / 100.0 + 7e-6 * q * (q - 60.0) * (100.0 - q)
+    return jnp.clip(mos, _MOS_LOW, _MOS_HIGH)
+
+
+def percent_from_mos(mos: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The Q of ITU-T P.1203 behind a MOS, on the rising part of `mos_from_percent`: from 3.2 at 1.05 to 100 at 4.9."""
+    quality = jnp.linspace(_RISES_FROM, 100.0, _KNOTS)
+    return jnp.interp(mos, mos_from_percent(quality), quality)

@@ -1,5 +1,7 @@
 """Worlds of one shape lived side by side in one compiled call: seeds of a scenario, or variants in figures alone."""
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ Prepare = Callable[[Scenario, Loop[SimulatedNetwork], LoopState], tuple[Loop[Sim
 class LaneBlock:
     """One block of one world: truth and trace, every array led by the slot, and the window's verdict before it where
     slices were decided; `pace` is the `score` and `stage` of adaptive windows, where they were asked.
+    `decide_s` is this world's part of the wall time of deciding, with fitting models; NaN where it was not due.
     """
 
     lane: int
@@ -37,6 +40,7 @@ class LaneBlock:
     trace: Mapping[str, Values]
     verdict: Mapping[str, Values] | None
     pace: Mapping[str, Values]
+    decide_s: float
 
 
 class Lanes:
@@ -84,7 +88,9 @@ class Lanes:
             if any(happens(scenario, first, self.block_slots) for scenario in self.scenarios):
                 loop = self._with_events(loop, state, first)
             due, pace = pacing.due(first)
+            begun = time.perf_counter()
             state, verdicts = self._decided(compiled, loop, state, np.flatnonzero(due), first)
+            decide_s = (time.perf_counter() - begun) / max(len(verdicts), 1)
             world, lived = compiled.block(self._key, loop, World(state, None), jnp.int32(first))
             state = world.state
             pacing.observe(state.twin, lived[1]["slice_demand_hz"])
@@ -97,6 +103,7 @@ class Lanes:
                     _row(trace, lane),
                     verdicts.get(lane),
                     _row(pace, lane),
+                    decide_s if lane in verdicts else math.nan,
                 )
                 for lane in range(len(self.scenarios))
             ]

@@ -129,12 +129,18 @@ def _conditions(period: Period, stalled_s: Float[Array, " users"], slot_s: float
 def _closed(
     twins: ExperienceTwins, period: Period, stalled_s: Float[Array, " users"], slot: Int[Array, ""]
 ) -> tuple[Period, Conditions, Array, Array]:
-    """`period` is over: the next one, what this one was like, and the sum and number of the grid's periods."""
+    """`period` is over: the next one, what this one was like, and the sum and number of the grid's periods.
+
+    Of a user who was there for less than half of it nothing is learned: the period before stands, the agreement counts
+    as kept.
+    """
     none = jnp.zeros_like(stalled_s)
-    last = _conditions(period, stalled_s, 60.0 / PERIOD_SLOTS)
+    there = period.slots >= PERIOD_SLOTS / 2
+    lived_through = _conditions(period, stalled_s, 60.0 / PERIOD_SLOTS)
+    last = jax.tree.map(lambda new, old: jnp.where(there, new, old), lived_through, twins.last)
     number = (slot + 1) // PERIOD_SLOTS
     begins = (number - 1) % GRID_PERIODS == 0
-    felt = twins.fitted.blend.experience(last)
+    felt = jnp.where(there, twins.fitted.blend.experience(last), twins.agreed)
     return (
         Period(none, none, none, none, stalled_s),
         last,

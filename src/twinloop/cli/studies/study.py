@@ -18,7 +18,8 @@ from twinloop.errors import ScenarioError
 app = typer.Typer(help="Case studies: schemes on the same worlds, scored by the truth.", no_args_is_help=True)
 
 _WORKERS = 2
-_QUICK_USERS, _QUICK_SEEDS, _QUICK_MINUTES = [16, 24], 2, 12
+_USERS, _SEEDS, _MINUTES = "16,18,20,22,24", 20, 60
+_QUICK_USERS, _QUICK_SEEDS, _QUICK_MINUTES = "16,24", 2, 12
 
 
 @app.callback()
@@ -29,10 +30,15 @@ def studies() -> None:
 @app.command(name="da-qoe")
 def da_qoe(
     users: Annotated[
-        str, typer.Option("--users", help="Numbers of users, comma-separated.", metavar="N,...")
-    ] = "16,18,20,22,24",
-    seeds: Annotated[int, typer.Option("--seeds", min=2, help="Worlds that every scheme meets.")] = 20,
-    minutes: Annotated[int, typer.Option("--minutes", min=6, help="Length of a run.")] = 60,
+        str | None,
+        typer.Option("--users", help=f"Numbers of users, comma-separated.  [default: {_USERS}]", metavar="N,..."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=2, help=f"Worlds that every scheme meets.  [default: {_SEEDS}]")
+    ] = None,
+    minutes: Annotated[
+        int | None, typer.Option("--minutes", min=6, help=f"Length of a run.  [default: {_MINUTES}]")
+    ] = None,
     schemes: Annotated[
         str | None,
         typer.Option("--schemes", help="Only these, comma-separated.", metavar="NAME,..."),
@@ -41,7 +47,10 @@ def da_qoe(
         bool,
         typer.Option(help="Windows, ablations, negative controls, mismatch and other loads as well."),
     ] = True,
-    quick: Annotated[bool, typer.Option("--quick", help="16 and 24 users, 2 seeds, 12 minutes, no variants.")] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="16 and 24 users, 2 seeds, 12 minutes unless said otherwise; no variants."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -63,7 +72,8 @@ def da_qoe(
     unknown = [name for name in chosen if name not in SCHEMES]
     if unknown:
         raise ScenarioError(f"no scheme {unknown[0]!r}; there are {', '.join(SCHEMES)}")
-    counts = _QUICK_USERS if quick else _counts(users)
+    usual = (_QUICK_USERS, _QUICK_SEEDS, _QUICK_MINUTES) if quick else (_USERS, _SEEDS, _MINUTES)
+    counts = _counts(usual[0] if users is None else users)
     target = out if out is not None else Path("runs") / ("da-qoe-quick" if quick else "da-qoe")
     console = Console()
     console.print(f"[bold]da-qoe[/bold]: {len(chosen)} schemes -> {escape(str(target))}", soft_wrap=True)
@@ -71,8 +81,8 @@ def da_qoe(
         judgement = study_da_qoe(
             target,
             users=counts,
-            seeds=_QUICK_SEEDS if quick else seeds,
-            minutes=_QUICK_MINUTES if quick else minutes,
+            seeds=seeds or usual[1],
+            minutes=minutes or usual[2],
             schemes=chosen,
             variants=tuple(VARIANTS) if variants and not quick else (),
             workers=_WORKERS,

@@ -1,5 +1,6 @@
 """The equilibrium of a resource game within capacity: variational for concave gains, settled for the sigmoid."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -25,9 +26,10 @@ class Equilibrium(eqx.Module):
     `price` is charged on top of a + b X in every pool, the same for all its groups; `gap` is the most that a group
     could gain alone at these prices, as a part of its worth, by any level at all and under the gain itself (never a
     surrogate). Where capacity binds groups by itself (`shared_equilibrium`), prices are 0 and the levels are those that
-    fit. `unsold` is what is left of pools that have a price, price (1 - X), as a part of all worth: 0 for concave
-    gains, and where groups jump what no price sells. `fullest` is the largest X; `rounds` counts sweeps of best
-    responses, `raises` those of prices.
+    fit; as nearly every allocation that fills a pool passes that, `gap` is then no less than that of the settled
+    equilibrium it was reached from, by any level at all at its prices. `unsold` is what is left of pools that have a
+    price, price (1 - X), as a part of all worth: 0 for concave gains, and where groups jump what no price sells.
+    `fullest` is the largest X; `rounds` counts sweeps of best responses, `raises` those of prices.
     """
 
     level: Float[Array, " groups"]
@@ -121,7 +123,8 @@ def shared_equilibrium(
     starts = jnp.stack([settled.level, cleared.level, fit(game, game.low)])
     level, potential, steps = jax.lax.map(follow, starts)
     found = _Settling(level[jnp.argmax(potential)], free, settled.rounds + jnp.sum(steps), settled.raises)
-    return _certified(game, gain, found, within=True)
+    shared = _certified(game, gain, found, within=True)
+    return replace(shared, gap=jnp.maximum(shared.gap, settled.gap))
 
 
 def _certified(game: ResourceGame, gain: AbstractGain, found: _Settling, *, within: bool = False) -> Equilibrium:

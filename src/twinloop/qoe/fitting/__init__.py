@@ -2,8 +2,8 @@
 
 from twinloop.qoe.fitting.choice import held_out_likelihood, likeliest
 from twinloop.qoe.fitting.fit import FittedUsers, fit_on, fit_users, general_model, predict
-from twinloop.qoe.fitting.intake import Intake, take_ratings
-from twinloop.qoe.fitting.intervals import Intervals, bootstrap_intervals, own_intervals, posterior_intervals
+from twinloop.qoe.fitting.intake import Intake, by_user, take_ratings
+from twinloop.qoe.fitting.intervals import Intervals, own_intervals, posterior_intervals
 from twinloop.qoe.fitting.likelihood import Ratings
 from twinloop.qoe.fitting.population import learn_prior
 from twinloop.qoe.fitting.structures import PARAMETERS, Prior, vague_prior
@@ -15,7 +15,7 @@ __all__ = [
     "Intervals",
     "Prior",
     "Ratings",
-    "bootstrap_intervals",
+    "by_user",
     "fit_on",
     "fit_users",
     "general_model",

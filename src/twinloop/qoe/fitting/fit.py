@@ -115,8 +115,10 @@ def _chosen(
     )
 
 
-def general_model(ratings: Ratings) -> UserModels:
-    """One model for everybody: all ratings of all users as one person's, every parameter free; a row a user.
+def general_model(ratings: Ratings) -> tuple[UserModels, Float[Array, ""]]:
+    """One model for everybody, a row a user, and the variance of scores around its E [score^2].
+
+    All ratings of all users count as one person's, and every parameter is free.
 
     The opponent of user-specific models. `rule` and `impact` are those in which both count, though s0 is free too:
     only so can one model hold a population that is split over the rules.
@@ -126,7 +128,8 @@ def general_model(ratings: Ratings) -> UserModels:
     start = jnp.array([[[0.3, 0.6, 0.05, 0.05, 0.05, 0.0]]])
     weak = Belief(start, 1e-3 * jnp.eye(6)[None, None])
     optimum = minimise(start, jnp.ones((1, 1, 6), bool), pooled, weak, 2 * MOST_STEPS)
-    return models_of(jnp.full((users,), 11), jnp.broadcast_to(optimum.parameters[0], (users, 6)))
+    found = optimum.parameters[0]
+    return models_of(jnp.full((users,), 11), jnp.broadcast_to(found, (users, 6))), jnp.exp(found[0, 5])
 
 
 def predict(

@@ -51,13 +51,7 @@ def take_ratings(
     users = tuple(dict.fromkeys([*known, *user]))
     if not users:
         raise DataError(source, "there is no user in it", "at least one rating")
-    row = np.array([users.index(one) for one in dict.fromkeys(user)], np.int64)
-    place = dict(zip(dict.fromkeys(user), row, strict=True))
-    owner = np.array([place[one] for one in user], np.int64)
-    count = np.bincount(owner, minlength=len(users))
-    slot = np.zeros(len(owner), np.int64)
-    for one in range(len(users)):
-        slot[owner == one] = np.arange(count[one])
+    owner, slot, count = _places(users, user)
     width = max(int(count.max()), 1)
 
     def padded(column: NDArray[np.float64], empty: float) -> NDArray[np.float32]:
@@ -68,8 +62,29 @@ def take_ratings(
     named = {name: jnp.asarray(padded(columns[name], _RANGES[name][2])) for name in _RANGES}
     weight = padded(np.ones(len(owner)), 0.0)
     ratings = Ratings(Conditions(**named), jnp.asarray(padded(values, WORST)), jnp.asarray(weight))
-    notes += _of_users(users, count) + _constant(columns, values)
+    notes += _of_users(users, count) + _constant(
+        {name: columns[name] for name in _RANGES if name in conditions}, values
+    )
     return Intake(ratings, users, tuple(notes))
+
+
+def by_user(users: Sequence[str], who: Sequence[str], column: ArrayLike, width: int) -> NDArray[np.float32]:
+    """A column as a table, a row a user, each one's values in their order as `take_ratings` sets them; 0 elsewhere."""
+    owner, slot, _ = _places(users, who)
+    table = np.zeros((len(users), width), np.float32)
+    table[owner, slot] = column
+    return table
+
+
+def _places(users: Sequence[str], who: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Row and place within it of every rating, and how many each user has."""
+    row = {user: index for index, user in enumerate(users)}
+    owner = np.array([row[one] for one in who], np.int64)
+    count = np.bincount(owner, minlength=len(users))
+    order = np.argsort(owner, kind="stable")
+    slot = np.empty(len(owner), np.int64)
+    slot[order] = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    return owner, slot, count
 
 
 def _column(values: ArrayLike, name: str, rows: int, source: Path | str) -> NDArray[np.float64]:

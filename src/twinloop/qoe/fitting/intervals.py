@@ -1,9 +1,9 @@
-"""Intervals of a user's parameters: from the user's own ratings alone, from the posterior, and by bootstrap."""
+"""Intervals of a user's parameters: from the user's own ratings alone, and from the posterior."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
 from twinloop.qoe.experience import IMPACTS
 from twinloop.qoe.fitting.fit import FittedUsers
@@ -66,18 +66,3 @@ def posterior_intervals(fitted: FittedUsers, level: float = 0.95) -> Intervals:
     matrix = jnp.take_along_axis(fitted.covariance, structure[:, None, None, None], axis=1)[:, 0]
     deviation = jnp.sqrt(jnp.maximum(jnp.diagonal(matrix, axis1=-2, axis2=-1), 0.0))
     return _bounded(centre, deviation, jnp.asarray(free_parameters())[structure], level)
-
-
-def bootstrap_intervals(
-    key: PRNGKeyArray, ratings: Ratings, rule: Int[Array, " users"], level: float = 0.95, draws: int = 200
-) -> Intervals:
-    """Percentiles over `draws` fits with weights Exp(1) for the ratings (Rubin's bootstrap), given the rule."""
-
-    def one(k: PRNGKeyArray) -> Float[Array, "users 6"]:
-        weight = ratings.weight * jax.random.exponential(k, ratings.weight.shape)
-        optimum, _, _ = _alone(Ratings(ratings.conditions, ratings.score, weight), rule)
-        return optimum.parameters[:, 0]
-
-    drawn = jax.lax.map(one, jax.random.split(key, draws))
-    low, high = jnp.quantile(drawn, jnp.array([0.5 - 0.5 * level, 0.5 + 0.5 * level]), axis=0)
-    return Intervals(low, high, jnp.asarray(free_parameters())[len(IMPACTS) * rule + 3])

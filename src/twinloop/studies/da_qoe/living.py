@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -53,7 +54,8 @@ class Lived:
     there is; `refused` the share of slots in which the internal loop kept the standing decision; `stage` and `score`
     of adaptive windows, NaN where they were not asked; `decided` where slices were; `game_level` the part of their
     demand that slices have at the game's equilibrium, `game_gap` its gap, `by_game` whether it was proposed, NaN where
-    no game was played; `wall_s` and `compile_s` are of the whole call over its worlds.
+    no game was played; `decide_s` what a decision on slices took before the minute, a world's part of it, NaN where
+    there was none; `wall_s` and `compile_s` are of the whole call over its worlds.
     """
 
     experience: Float32[np.ndarray, "minutes users"]
@@ -84,6 +86,7 @@ class Lived:
     score: Float32[np.ndarray, " minutes"]
     refused: Float32[np.ndarray, " minutes"]
     twin_bits: Float32[np.ndarray, " minutes"]
+    decide_s: Float32[np.ndarray, " minutes"]
     wall_s: Float32[np.ndarray, ""]
     compile_s: Float32[np.ndarray, ""]
 
@@ -93,18 +96,22 @@ def saved(folder: Path, place: Place) -> Path:
     return folder / "runs" / f"{place.case}-{place.users}-{place.seed}-{place.minutes}min.npz"
 
 
-def load_lived(path: Path) -> Lived:
-    """A run from its file."""
-    with np.load(path) as held:
-        return Lived(**{name: held[name] for name in held.files})
+def load_lived(path: Path) -> Lived | None:
+    """A run from its file; None where there is none that can be read, so that it is lived again."""
+    try:
+        with path.open("rb") as file, np.load(file) as held:
+            return Lived(**{name: held[name] for name in held.files})
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile):
+        return None
 
 
 def first_minutes(lived: Lived, minutes: int) -> Lived:
-    """The run as far as that minute: what is later cannot have changed it."""
+    """The run as far as that minute: what is later cannot have changed it. Its time is the same part of the whole's."""
     whole = len(lived.experience)
     by_minute = [name for name, value in vars(lived).items() if value.ndim and value.shape[0] == whole]
     apart = {"agreed", "rule", "present", "cell_hz", "version_bps"}
-    return replace(lived, **{name: getattr(lived, name)[:minutes] for name in by_minute if name not in apart})
+    cut = {name: getattr(lived, name)[:minutes] for name in by_minute if name not in apart}
+    return replace(lived, **cut, wall_s=np.asarray(lived.wall_s * np.float32(minutes / whole)))
 
 
 def live_all(
@@ -115,14 +122,16 @@ def live_all(
     Batches of like cases are lived by `workers`, processes of their own where there are several.
     """
     folder.joinpath("runs").mkdir(parents=True, exist_ok=True)
-    lacking = [place for place in places if not saved(folder, place).exists()]
+    held = {place: load_lived(saved(folder, place)) for place in places}
+    lacking = [place for place, run in held.items() if run is None]
     total, left = (sum(place.minutes for place in some) for some in (places, lacking))
     progress(total - left, total)
     done = total - left
     for minutes in _lived_in_turn(lacking, folder) if workers == 1 else _lived_apart(lacking, folder, workers):
         done += minutes
         progress(done, total)
-    return {place: load_lived(saved(folder, place)) for place in places}
+    anew = {place: load_lived(saved(folder, place)) for place in lacking}
+    return {place: run for place, run in (held | anew).items() if run is not None}
 
 
 def _lived_in_turn(lacking: Sequence[Place], folder: Path) -> Iterator[int]:
@@ -320,6 +329,7 @@ def _minute(block: LaneBlock, lanes: Lanes) -> dict[str, np.ndarray]:
         "score": np.asarray(block.pace.get("score", np.nan)),
         "refused": np.asarray((trace["code"] != 0).mean()),
         "twin_bits": np.asarray(trace["bits"].sum()),
+        "decide_s": np.asarray(block.decide_s),
     }
 
 

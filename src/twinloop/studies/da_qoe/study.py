@@ -2,20 +2,26 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from twinloop.errors import OutputError, ScenarioError
+from twinloop import __version__
+from twinloop.decision import LEARNED, shipped_checkpoint
+from twinloop.errors import OutputError, ResourceError, ScenarioError
+from twinloop.scenario import load
 from twinloop.studies.da_qoe.judging import claims_of, difference, differences, figures_of, rows_of
 from twinloop.studies.da_qoe.living import Place, first_minutes, live_all
 from twinloop.studies.da_qoe.page import Told, write_page
 from twinloop.studies.da_qoe.setting import CAPACITY, HORIZON, PROPOSED, SAMPLES, SCHEMES
 from twinloop.studies.da_qoe.variants import CASES, MOST_MINUTES, USERS, VARIANTS
 from twinloop.studies.evaluate import Estimate, Judgement
-from twinloop.studies.evaluate.judgement import Claim
+from twinloop.studies.evaluate.judgement import Claim, in_json
 
 FIRST_SEED = 1
 _MOST_GAP = 1e-3
@@ -55,7 +61,8 @@ def study_da_qoe(
     whole = [Place(name, USERS, seed, minutes) for name in (*bases, *windows) for seed in numbers]
     others = [name for name in variants if name not in windows]
     beside = [Place(name, USERS, seed, short) for name in others for seed in numbers]
-    lived = live_all([*dict.fromkeys([*main, *whole, *beside])], folder, progress, workers)
+    with _told(folder):
+        lived = live_all([*dict.fromkeys([*main, *whole, *beside])], folder, progress, workers)
     begun_alike = {
         Place(name, USERS, seed, short): first_minutes(lived[Place(name, USERS, seed, minutes)], short)
         for name in bases
@@ -92,26 +99,44 @@ def study_da_qoe(
         "judgement": json.loads(judgement.to_json()),
         "cases": {name: CASES[name].about for name in (*schemes, *variants)},
     }
-    (folder / "results.json").write_text(
-        json.dumps(_in_json(results), indent=1, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    chosen = {place: lived[place] for place in main}
-    write_page(folder, Told(judgement, chosen, chief, extra, full, schemes, variants, users, wall_s))
+    with _told(folder):
+        text = json.dumps(in_json(results), indent=1, allow_nan=False)
+        (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+        chosen = {place: lived[place] for place in main}
+        write_page(folder, Told(judgement, chosen, chief, extra, full, schemes, variants, users, wall_s))
     return judgement
 
 
+@contextmanager
+def _told(folder: Path) -> Generator[None]:
+    """What may befall the folder or a worker, in one line: what was over is on file."""
+    try:
+        yield
+    except OSError as fault:
+        raise OutputError(
+            f"{folder}: cannot be written ({fault}); the same command goes on with what is there"
+        ) from None
+    except BrokenExecutor:
+        raise ResourceError(
+            "a process of the study was ended from outside, perhaps for lack of memory; runs that were over are kept, "
+            "the same command goes on"
+        ) from None
+
+
 def _method(numbers: Sequence[int], short: int) -> tuple[str, ...]:
+    slices_horizon = load("da-qoe").twin.judge.window_horizon
     return (
         "scored by the true experience E* of users, never by a model; ELA figures on a grid of 3 minutes, the first of "
         "which is left out",
         f"seeds {numbers[0]} to {numbers[-1]}, the same worlds for every scheme; intervals are over seeds, 95 %",
-        f"every scheme passes the same internal loop (H = {HORIZON}, K = {SAMPLES}); twins and network differ; "
-        "learners were trained in the twin's simulator on other seeds",
+        f"every scheme passes the internal loop (H = {HORIZON} slots, {slices_horizon} for slices, K = {SAMPLES}), by "
+        "experience where the scheme follows it, by satisfaction where it does not; twins and network differ; learners "
+        "were trained in the twin's simulator on other seeds",
         "a claim holds where no paired interval against any scheme at any number of users includes 0",
         f"variants at {USERS} users for {short} minutes (other windows: whole runs), held against the same minutes of "
         "the scheme itself",
-        "the bound: links as they turned out under the proposed scheme, whole futures known, transcoding, swipes and "
-        "players' ways left out",
+        "the bound: links as they turned out under the scheme named first, whole futures known, transcoding, swipes "
+        "and players' ways left out; under another scheme's interference links may be better",
     )
 
 
@@ -127,10 +152,11 @@ def _variant_claims(figures: dict[Place, dict[str, Any]]) -> list[Claim]:
         if control in there:
             found = gap(PROPOSED, control)
             claims.append(Claim(f"the scheme loses with {CASES[control].title}", found, (found.low or 0) > 0))
-    if {"kappa-0", "kappa-0-no-impact"} <= there:
-        found = gap("kappa-0", "kappa-0-no-impact")
-        includes = (found.low or 0) <= 0 <= (found.high or 0)
-        claims.append(Claim("the gain from B and C vanishes where nobody minds them", found, includes))
+    if {"no-impact", "kappa-0", "kappa-0-no-impact"} <= there:
+        gain, left = gap(PROPOSED, "no-impact"), gap("kappa-0", "kappa-0-no-impact")
+        gains, vanished = (gain.low or 0) > 0, (left.low or 0) <= 0 <= (left.high or 0)
+        claims.append(Claim("models with B and C gain over models without", gain, gains))
+        claims.append(Claim("that gain is there, and vanishes where nobody minds them", left, gains and vanished))
     return claims
 
 
@@ -145,23 +171,22 @@ def _game_claims(figures: dict[Place, dict[str, Any]]) -> list[Claim]:
     ]
 
 
-def _in_json(value: Any) -> Any:
-    """The same with null for what a run does not have: JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {name: _in_json(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_in_json(one) for one in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
 def _claim_folder(folder: Path, minutes: int) -> None:
-    """Marks the folder as this study's; runs of another length are not mixed with these."""
+    """Marks the folder as this study's; runs of another length or setting are not mixed with these."""
     mark = folder / "study.json"
-    wanted = {"study": "da-qoe", "minutes": minutes}
+    wanted = {"study": "da-qoe", "minutes": minutes, "setting": _setting()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if mark.exists() and json.loads(mark.read_text(encoding="utf-8")) != wanted:
-            raise OutputError(f"{folder} holds another study or length of runs; give another --out")
+            raise OutputError(f"{folder} holds another study, length of runs or setting; give another --out")
         mark.write_text(json.dumps(wanted) + "\n", encoding="utf-8")
     except (OSError, ValueError) as fault:
         raise OutputError(f"{folder}: cannot be written ({fault}); give another --out") from None
+
+
+def _setting() -> str:
+    """What all runs of a folder have in common: the scenario, the agents that learned, and the version."""
+    told = sha256((__version__ + load("da-qoe").model_dump_json()).encode())
+    for name in LEARNED:
+        told.update(shipped_checkpoint(name).read_bytes())
+    return told.hexdigest()[:16]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -91,7 +91,7 @@ class Judgement:
             "numbers": dict(self.numbers),
             "method": list(self.method),
         }
-        return json.dumps(content, indent=1) + "\n"
+        return json.dumps(in_json(content), indent=1, allow_nan=False) + "\n"
 
     def save(self, folder: Path) -> tuple[Path, ...]:
         """Write the figures as PNG files into `folder`. Raises OutputError when that is not possible."""
@@ -103,6 +103,15 @@ class Judgement:
         except OSError as fault:
             raise OutputError(f"{folder}: cannot be written ({fault.strerror or fault}); give another --out") from None
         return tuple(paths)
+
+
+def in_json(value: Any) -> Any:
+    """The same with null for numbers that are not finite: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {name: in_json(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [in_json(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _as_fields(labels: tuple[str, ...], row: Row) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """Agents of level one trained in the twin's simulator, scored on people that they have not met, and saved."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -44,11 +45,16 @@ class Extent:
 
 @dataclass(frozen=True)
 class TrainedAgents:
-    """A network, how training went, scores by policy on held-out people, and its differences from the others."""
+    """A network, how training went, scores by policy on held-out people, and its differences from the others.
+
+    `train_s` is the wall time of training, compiling included, without drawing worlds and scoring; of a training that
+    was gone on with, of its last part.
+    """
 
     network: QNetwork
     curve: LearningCurve
     scores: Mapping[str, Score]
+    train_s: float
 
     @property
     def differences(self) -> dict[str, dict[str, dict[str, float]]]:
@@ -69,6 +75,7 @@ class TrainedAgents:
                 "exploration": np.asarray(self.curve.exploration).tolist(),
                 "best": int(self.curve.best),
             },
+            "train_s": self.train_s,
             "scores": {name: score.told() for name, score in self.scores.items()},
             "differences": self.differences,
         }
@@ -112,14 +119,17 @@ def train_agents(
     worlds = draw_worlds(scenario, range(FIRST_SEED, FIRST_SEED + drawn.populations), progress)
     k_scenes, k_train, k_score = jax.random.split(jax.random.key(seed), 3)
     task = AgentsTask(worlds, draw_scenes(k_scenes, worlds, drawn.scenes), TACTICS[scheme], HOLD_SLOTS)
+    begun = time.perf_counter()
     network, curve = train_bdqn(k_train, task, chosen, checkpoint=checkpoint, progress=progress)
+    train_s = time.perf_counter() - begun
     progress("scoring on people that training has not met")
     others = draw_worlds(scenario, range(HELD_OUT_SEED, HELD_OUT_SEED + drawn.held_out))
     policies = {AGENTS: agents_policy(scheme, network, worlds)} | opponents()
     if scheme == "groups":
         unlearned = jax.tree.map(jnp.zeros_like, network)
         policies[ALIKE] = agents_policy(scheme, unlearned, worlds)
-    return TrainedAgents(network, curve, score_policies(k_score, others, policies, drawn.episodes, drawn.grids))
+    scores = score_policies(k_score, others, policies, drawn.episodes, drawn.grids)
+    return TrainedAgents(network, curve, scores, train_s)
 
 
 def opponents() -> dict[str, AbstractAllocation]:

@@ -13,7 +13,21 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from twinloop.errors import ModelError
-from twinloop.qoe import IMPACTS, RULES, Conditions, benjamini_hochberg, distance_correlation, predict, to_percent
+from twinloop.learning import read_card
+from twinloop.qoe import (
+    BEST,
+    IMPACTS,
+    RULES,
+    WORST,
+    Conditions,
+    FittedUsers,
+    benjamini_hochberg,
+    distance_correlation,
+    expected_score,
+    predict,
+    to_percent,
+)
+from twinloop.training.experience.own_scores import Scale
 from twinloop.training.experience.saved import SessionModel, UsersModel, load_opinion_model
 from twinloop.training.experience.sessions import Sessions
 
@@ -45,7 +59,7 @@ class Matter:
 
 @dataclass(frozen=True)
 class Effect:
-    """Expected score (0 to 100) against one factor, all others held, with the ends of 95 % intervals."""
+    """Expected score against one factor, all others held, with the ends of 95 % intervals."""
 
     factor: str
     x: Float64[np.ndarray, " points"]
@@ -56,9 +70,13 @@ class Effect:
 
 @dataclass(frozen=True)
 class Explained:
-    """What is known of one user: matters by falling correlation, effects, and lines about the model."""
+    """What is known of one user: matters by falling correlation, effects, and lines about the model.
+
+    Scores of effects are on `scale`, the one that people were asked on.
+    """
 
     user: str
+    scale: Scale
     matters: tuple[Matter, ...]
     effects: tuple[Effect, ...]
     notes: tuple[str, ...]
@@ -74,7 +92,8 @@ def explain(path: Path, user: str, seed: int = 0) -> Explained:
     row = users.index(user)
     if isinstance(model, SessionModel):
         return _of_rater(model, user, row, seed)
-    return _of_user(model, user, row, seed)
+    card = read_card(path)
+    return _of_user(model, user, row, seed, "5" if card["scale"] == "5" else "100", card.get("further", ()))
 
 
 def _matters(
@@ -127,7 +146,7 @@ def _of_rater(model: SessionModel, user: str, row: int, seed: int) -> Explained:
         f"{len(table)} ratings; curves: seven 4-s chunks at 5.8 Mbit/s in H.264 without stalls, but for the factor",
         "intervals hold what is not known of the rater, not the noise of a score nor doubts about people on average",
     )
-    return Explained(user, matters, effects, notes)
+    return Explained(user, "100", matters, effects, notes)
 
 
 def _varied(logs: Sessions, device: Array, factor: str, x: Float64[np.ndarray, " points"]) -> Sessions:
@@ -159,14 +178,16 @@ def _effect_of_rater(
     return Effect(factor, x, mean, low, high)
 
 
-def _of_user(model: UsersModel, user: str, row: int, seed: int) -> Explained:
+def _of_user(model: UsersModel, user: str, row: int, seed: int, scale: Scale, further: Sequence[str]) -> Explained:
     ratings = jax.tree.map(lambda leaf: leaf[row], model.ratings)
     there, stand_ins = ratings.weight >= 1.0, int(((ratings.weight > 0.0) & (ratings.weight < 1.0)).sum())
     values = {told: getattr(ratings.conditions, name) for told, name in _CONDITIONS.items()}
+    if model.further is not None:
+        values |= {name: model.further[row, :, column] for column, name in enumerate(further)}
     matters = _matters(list(values), jnp.stack(list(values.values()), axis=1), ratings.score, there, seed)
     everybody = model.ratings.weight > 0.0
     effects = tuple(
-        _effect_of_user(model, row, told, name, everybody)
+        _effect_of_user(model, row, told, name, everybody, scale)
         for told, name in _CONDITIONS.items()
         if np.ptp(np.asarray(getattr(model.ratings.conditions, name))[np.asarray(everybody)]) > 0
     )
@@ -178,10 +199,12 @@ def _of_user(model: UsersModel, user: str, row: int, seed: int) -> Explained:
         f"{IMPACTS[structure % len(IMPACTS)]} (probability {sure:.2f})",
         "curves: the other factors at the median of all users' ratings; intervals without the noise of a score",
     )
-    return Explained(user, matters, effects, notes)
+    if further:
+        notes = (*notes, f"no curve for {', '.join(further)}: the expected score is no function of them")
+    return Explained(user, scale, matters, effects, notes)
 
 
-def _effect_of_user(model: UsersModel, row: int, told: str, name: str, everybody: Array) -> Effect:
+def _effect_of_user(model: UsersModel, row: int, told: str, name: str, everybody: Array, scale: Scale) -> Effect:
     users = everybody.shape[0]
     held = {
         one: np.asarray(getattr(model.ratings.conditions, one))[np.asarray(everybody)] for one in _CONDITIONS.values()
@@ -189,10 +212,14 @@ def _effect_of_user(model: UsersModel, row: int, told: str, name: str, everybody
     x = np.linspace(float(held[name].min()), float(held[name].max()), _POINTS)
     tables = {one: np.full((users, _POINTS), float(np.median(values)), np.float32) for one, values in held.items()}
     tables[name] = np.broadcast_to(x.astype(np.float32), (users, _POINTS))
-    mean, deviation = eqx.filter_jit(predict)(
-        model.fitted, Conditions(**{k: jnp.asarray(v) for k, v in tables.items()})
-    )
-    ends = [
-        np.asarray(to_percent(jnp.clip(mean[row] + s * deviation[row], 1.0, 5.0)), np.float64) for s in (0, -_Z95, _Z95)
-    ]
+    curves = _expected(model.fitted, Conditions(**{k: jnp.asarray(v) for k, v in tables.items()}))[:, row]
+    ends = [np.asarray(one if scale == "5" else to_percent(one), np.float64) for one in curves]
     return Effect(told, x, *ends)
+
+
+@eqx.filter_jit
+def _expected(fitted: FittedUsers, conditions: Conditions) -> Float[Array, "3 users periods"]:
+    """Expected scores, and those at the ends of the 95 % interval of E."""
+    mean, deviation = predict(fitted, conditions)
+    ends = mean[None] + jnp.array([0.0, -_Z95, _Z95])[:, None, None] * deviation[None]
+    return expected_score(jnp.clip(ends, WORST, BEST), fitted.variance[None, :, None])

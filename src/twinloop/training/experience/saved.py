@@ -15,7 +15,7 @@ from twinloop.datasets import load_opinions
 from twinloop.errors import DataError, ModelError
 from twinloop.learning import BoostingSettings, blank_trees, load_model, read_card, save_model
 from twinloop.qoe import FittedUsers, Ratings, fit_users, take_ratings
-from twinloop.training.experience.own_scores import Scale, read_own_scores
+from twinloop.training.experience.own_scores import OwnScores, Scale, read_own_scores
 from twinloop.training.experience.personal import (
     TRAITS,
     TraitScale,
@@ -68,10 +68,15 @@ class SessionModel(eqx.Module):
 
 
 class UsersModel(eqx.Module):
-    """Users' own models E = S x I with the ratings they were fitted to."""
+    """Users' own models E = S x I with the ratings they were fitted to.
+
+    `further` factors of these ratings are those that E is no function of, None where the table had none; what they are
+    called, and the scale of the scores, stands on the card.
+    """
 
     ratings: Ratings
     fitted: FittedUsers
+    further: Float[Array, "users ratings factors"] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,10 @@ def fit_and_save(
                 "--scale", "it says nothing of waterloo4, whose scores are 0-100", "--scale with a CSV file"
             )
         return _fit_sessions(data.parent if data.name == "waterloo4" else data, out, seed, command, contents)
+    if contents != "known":
+        raise DataError(
+            "--any-content", "it says nothing of a table of your own", "--any-content with the folder waterloo4"
+        )
     own = read_own_scores(data, scale)
     ratings, told = own.intake.ratings, own.notes
     if own.behaviour is not None:
@@ -103,8 +112,18 @@ def fit_and_save(
     fitted = fit_by_scores(own.intake.ratings, ratings)
     shape = {"users": list(own.intake.users), "ratings": int(ratings.score.shape[1])}
     card = {"kind": _FACTORS, "data": data.name, "scale": own.scale, "command": command, "notes": list(told)}
-    save_model(out, UsersModel(ratings, fitted), card | shape)
+    if own.further:
+        card["further"] = list(own.further)
+    save_model(out, UsersModel(ratings, fitted, _stacked(own, ratings.score.shape[1])), card | shape)
     return Made(own.intake.users, told)
+
+
+def _stacked(own: OwnScores, width: int) -> Float[Array, "users ratings factors"] | None:
+    """Further factors side by side, 0 beyond the ratings given."""
+    if not own.further:
+        return None
+    table = np.stack(list(own.further.values()), axis=2)
+    return jnp.pad(jnp.asarray(table), ((0, 0), (0, width - table.shape[1]), (0, 0)))
 
 
 def _fit_sessions(data: Path, out: Path, seed: int, command: str, contents: Contents) -> Made:
@@ -184,7 +203,9 @@ def _blank_users(card: dict[str, Any]) -> UsersModel:
     blank = take_ratings(["0"], [3.0], {}, known=[str(n) for n in range(len(card["users"]))]).ratings
     width = int(card["ratings"])
     ratings = jax.tree.map(lambda leaf: jnp.zeros((leaf.shape[0], width), leaf.dtype), blank)
-    return UsersModel(ratings, _zeros(eqx.filter_eval_shape(fit_users, ratings)))
+    names = card.get("further", [])
+    further = jnp.zeros((*ratings.score.shape, len(names))) if names else None
+    return UsersModel(ratings, _zeros(eqx.filter_eval_shape(fit_users, ratings)), further)
 
 
 def _blank_sessions(card: dict[str, Any]) -> SessionModel:

@@ -17,6 +17,7 @@ from twinloop.qoe import (
     FittedUsers,
     Ratings,
     estimated_opinion,
+    expected_score,
     fit_engagement,
     fit_users,
     learn_prior,
@@ -32,7 +33,12 @@ _engagement = eqx.filter_jit(fit_engagement)
 _fit = eqx.filter_jit(fit_users)
 _prior = eqx.filter_jit(learn_prior)
 _weak = eqx.filter_jit(weak_ratings)
-_predict = eqx.filter_jit(predict)
+
+
+@eqx.filter_jit
+def _expected(fitted: FittedUsers, conditions: Conditions) -> Float[Array, "users periods"]:
+    """Expected scores."""
+    return expected_score(predict(fitted, conditions)[0], fitted.variance[:, None])
 
 
 @dataclass(frozen=True)
@@ -124,14 +130,14 @@ def try_behaviour(ratings: Ratings, rated: Engagement) -> Trial | None:
 def _foretold(
     ratings: Ratings, rated: Engagement, strange: Bool[Array, " users"]
 ) -> tuple[Float[Array, "users ratings"], Float[Array, "users ratings"]]:
-    """E of the rated minutes of users whose scores are hidden, with estimates and without."""
+    """Expected scores of users whose scores are hidden, with estimates and without."""
     known = Ratings(ratings.conditions, ratings.score, ratings.weight * ~strange[:, None])
     prior = _prior(known)
     model = _engagement(rated, known.score, known.weight)
     weak = _estimates(model, ratings.conditions, rated, ratings.weight * strange[:, None])
     score = jnp.where(strange[:, None], weak.score, known.score)
     both = Ratings(ratings.conditions, score, known.weight + weak.weight)
-    with_it, without = (_predict(_fit(each, prior), ratings.conditions)[0] for each in (both, known))
+    with_it, without = (_expected(_fit(each, prior), ratings.conditions) for each in (both, known))
     return with_it, without
 
 

@@ -7,18 +7,19 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Array, Bool, Float, Float64
 
+from twinloop.decision import Demand
 from twinloop.reporting import Curve, Figure, Panel, plot_curves
-from twinloop.studies.evaluate.demand.plans import PRICES, Plan, know, plan
+from twinloop.studies.evaluate.demand.plans import PRICES, hear, know, plan
 from twinloop.studies.evaluate.demand.worlds import (
     MOST_HZ,
     POPULATIONS,
     USERS,
     World,
+    channel_power,
     clairvoyant,
     draw_world,
-    granted,
     measure,
 )
 from twinloop.studies.evaluate.judgement import Claim, Estimate, Judgement, Row
@@ -30,22 +31,25 @@ LINKS = "links known, models fitted"
 NOTHING = "links and models forecast"
 POOLED = "the same, one budget for all"
 KNOWLEDGE = (KNOWN, LINKS, NOTHING, POOLED)
-MET, COST, MEDIAN = "share meeting ELA", "cost / clairvoyant", "median user's cost ratio"
+MET, FREE = "share meeting ELA", "the same, cycles as needed"
+COST, MEDIAN = "cost / clairvoyant", "median user's cost ratio"
 
 _TUNING_SEED, _TESTING_SEED = 20_000, 50_000
 _SEEDS = 2**31
 _MARGIN = 0.02
 _CACHE_BYTES = 0.5e9
+_METRICS = (MET, FREE, COST, MEDIAN)
 _RESAMPLES = 400
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the users of one world fared: true E* less ELA, what was paid and the least that could have been, and
-    whether any amount would have done.
+    """How the users of one world fared: true E* less ELA, the same had cycles been free, what was paid and the least
+    that could have been, and whether any amount would have done.
     """
 
     above: Float64[np.ndarray, " users"]
+    above_free: Float64[np.ndarray, " users"]
     paid: Float64[np.ndarray, " users"]
     least: Float64[np.ndarray, " users"]
     feasible: Bool[np.ndarray, " users"]
@@ -64,9 +68,10 @@ def evaluate_demand(
 ) -> Judgement:
     """Demand for windows of `minutes`, in `worlds` networks of 24 users a population; `tuning` others fix the margin.
 
-    Every user is granted what was predicted and nothing else; E* is measured in the simulated network with the true
-    models, whose radio, hazards and transcoding the twin believes to be others. The least cost is found with the true
-    future, key and model. What is known to the twin is varied, to tell what the error comes from.
+    Every user is granted the predicted bandwidth, cycles, cache and reports and nothing else; E* is measured in the
+    simulated network with the true models, whose radio, hazards and transcoding the twin believes to be others. The
+    least cost is found with the true future, key and model. What is known to the twin is varied, to tell what the error
+    comes from.
     """
     tuned = _outcomes("tuning", _TUNING_SEED + 1000 * seed, minutes, tuning, progress)
     tested = _outcomes("judging", _TESTING_SEED + 1000 * seed, minutes, worlds, progress)
@@ -97,9 +102,15 @@ _METHOD = (
     f"{MOST_HZ / 1e6:.0f} MHz with the true future; who cannot be satisfied then is not feasible and not counted.",
     f"Prices: {PRICES['bandwidth'] * 1e6:.0f} a MHz, {PRICES['cycles'] * 1e9:.0f} a Gcycle/s, 1 for 1 GB held for all, "
     f"{PRICES['sensing']:.2f} a report/s. The least cost pays for as much cache as it holds, and for no reports.",
-    "A grant keeps its predicted mean over the window and follows the links as they turn out; with one budget for all, "
-    "each follows by its own forecast, and only the sum over users keeps its predicted mean.",
-    "Cycles come as needed in a slot; the prediction is held to them by cost alone.",
+    "In a slot a grant is the predicted mean times (efficiency last reported)^-follow, over the mean of that power in "
+    "the forecast; reports come as often as the demand asks, a slot late, with 1 dB of noise. What is granted is paid, "
+    "even where links make it more than was predicted. Where links are known, grants follow the true links too.",
+    "Cycles are a budget of the window: taken as needed until the predicted amount is spent, then nothing is "
+    "transcoded. The prediction is a mean without a margin; beside it, shares with cycles as needed.",
+    "One budget for all: in every slot the predicted bandwidths of the feasible users are shared in proportion to what "
+    "each would be granted, and their cycles come from one budget.",
+    "Judged is the level-one demand with its own forecast of links, a Gauss-Markov model of SINR; `--policy agents` "
+    "solves the same demand over the emulator's prospects instead, whose accuracy is not judged here.",
     f"Margins: the smallest confidence of {', '.join(f'{one:g}' for one in CONFIDENCES)} at which "
     f"{SHARE_TARGET + _MARGIN:.0%} of the users of other networks met their ELA, else the largest. Intervals: 95 %, "
     "networks resampled.",
@@ -119,53 +130,62 @@ def _outcomes(
     return found
 
 
-def _world_outcomes(world: World, seed: int) -> dict[tuple[str, float], Outcome]:
+def _world_outcomes(
+    world: World, seed: int, confidences: Sequence[float] = CONFIDENCES
+) -> dict[tuple[str, float], Outcome]:
     truth, ela = world.truth, jnp.asarray(world.ela, jnp.float32)
     k_know, k_plan = jax.random.split(jax.random.key(seed + 1))
+    k_hear = jax.random.key(seed + 2)
     least_hz, cycles = clairvoyant(world, jnp.full(USERS, _CACHE_BYTES))
+    feasible = np.isfinite(least_hz)
+    bandwidth = PRICES["bandwidth"] * np.where(feasible, least_hz, 0.0)
+    least = bandwidth + PRICES["cycles"] * cycles + PRICES["cache"] * _CACHE_BYTES
     informed, fitted = know(k_know, world, models_known=True), know(k_know, world, models_known=False)
     found: dict[tuple[str, float], Outcome] = {}
-    for confidence in CONFIDENCES:
+
+    def fared(wanted: Demand, told: Array, *, pooled: bool) -> Outcome:
+        above, free, paid = _bought(world, wanted, told, jnp.asarray(feasible & pooled))
+        return Outcome(above, free, paid, least, feasible)
+
+    for confidence in confidences:
         for name, twin, given in ((KNOWN, informed, True), (LINKS, fitted, True), (NOTHING, fitted, False)):
             known = (truth.efficiency, truth.speed_mps, jnp.asarray(given))
-            made = plan(k_plan, twin, ela, known, jnp.float32(confidence))
-            found[name, confidence] = _outcome(world, made, least_hz, cycles, pooled=False)
+            wanted = plan(k_plan, twin, ela, known, jnp.float32(confidence))
+            told = truth.efficiency if given else hear(k_hear, twin, truth, wanted.reports_per_s)
+            found[name, confidence] = fared(wanted, told, pooled=False)
             if not given:
-                found[POOLED, confidence] = _outcome(world, made, least_hz, cycles, pooled=True)
+                found[POOLED, confidence] = fared(wanted, told, pooled=True)
     return found
 
 
-def _outcome(
-    world: World,
-    made: Plan,
-    least_hz: Float64[np.ndarray, " users"],
-    cycles: Float64[np.ndarray, " users"],
-    *,
-    pooled: bool,
-) -> Outcome:
-    wanted, truth = made.wanted, world.truth
-    feasible = np.isfinite(least_hz)
-    grant = granted(wanted.bandwidth_hz, truth.efficiency, wanted.follow)
-    if pooled:
-        power = jnp.maximum(truth.efficiency, 0.05) ** -wanted.follow[:, None]
-        free = wanted.bandwidth_hz[:, None] * power / wanted.scale[:, None]
-        counted = jnp.asarray(feasible)[:, None]
-        used = jnp.mean(jnp.sum(jnp.where(counted, free, 0.0), axis=0))
-        grant = free * jnp.sum(jnp.where(counted[:, 0], wanted.bandwidth_hz, 0.0)) / jnp.maximum(used, 1.0)
-    bought = measure(truth, grant, wanted.cache_bytes)
-    least = (
-        PRICES["bandwidth"] * np.where(feasible, least_hz, 0.0)
-        + PRICES["cycles"] * cycles
-        + PRICES["cache"] * _CACHE_BYTES
+def _bought(
+    world: World, wanted: Demand, told: Float[Array, "users slots"], pooled: Bool[Array, " users"]
+) -> tuple[Float64[np.ndarray, " users"], Float64[np.ndarray, " users"], Float64[np.ndarray, " users"]]:
+    """E* less ELA, the same with cycles as needed, and what was paid, where links are believed as `told` and users in
+    `pooled` share what was predicted for them.
+    """
+    grant = wanted.bandwidth_hz[:, None] * channel_power(told, wanted.follow) / wanted.scale[:, None]
+    asked = jnp.sum(jnp.where(pooled[:, None], grant, 0.0), axis=0, keepdims=True)
+    budget = jnp.sum(jnp.where(pooled, wanted.bandwidth_hz, 0.0))
+    grant = jnp.where(pooled[:, None], grant * budget / jnp.maximum(asked, 1.0), grant)
+    lived = [
+        measure(world.truth, grant, cycles, wanted.cache_bytes, pooled).experience
+        for cycles in (wanted.cycles_per_s, jnp.full(USERS, jnp.inf))
+    ]
+    paid = (
+        PRICES["bandwidth"] * jnp.mean(grant, axis=1)
+        + PRICES["cycles"] * wanted.cycles_per_s
+        + PRICES["cache"] * wanted.cache_bytes
+        + PRICES["sensing"] * wanted.reports_per_s
     )
-    above = np.asarray(bought.experience, np.float64) - world.ela
-    return Outcome(above, np.asarray(wanted.cost, np.float64), least, feasible)
+    above, free = (np.asarray(experience, np.float64) - world.ela for experience in lived)
+    return above, free, np.asarray(paid, np.float64)
 
 
 def _joined(outcomes: Sequence[Outcome]) -> tuple[Float64[np.ndarray, " users"], ...]:
-    """E* - ELA, paid and least of all feasible users."""
+    """E* - ELA, the same with cycles as needed, paid and least of all feasible users."""
     pick = [one.feasible for one in outcomes]
-    parts = ("above", "paid", "least")
+    parts = ("above", "above_free", "paid", "least")
     return tuple(
         np.concatenate([getattr(one, part)[mask] for one, mask in zip(outcomes, pick, strict=True)]) for part in parts
     )
@@ -173,7 +193,7 @@ def _joined(outcomes: Sequence[Outcome]) -> tuple[Float64[np.ndarray, " users"],
 
 def _confidence(tuned: Outcomes, people: str, known: str) -> float:
     for confidence in CONFIDENCES:
-        above, _, _ = _joined(tuned[people, known, confidence])
+        above, *_ = _joined(tuned[people, known, confidence])
         if float(np.mean(above >= 0)) >= SHARE_TARGET + _MARGIN:
             return confidence
     return CONFIDENCES[-1]
@@ -186,14 +206,16 @@ def _row(tested: Outcomes, people: str, known: str, confidence: float, seed: int
     resampled = np.array([_figures([outcomes[i] for i in pick]) for pick in picks])
     low, high = np.quantile(resampled, [0.025, 0.975], axis=0)
     values = _figures(outcomes)
-    metrics = {name: Estimate(values[i], float(low[i]), float(high[i])) for i, name in enumerate((MET, COST, MEDIAN))}
+    metrics = {name: Estimate(values[i], float(low[i]), float(high[i])) for i, name in enumerate(_METRICS)}
     role = "proposed" if known in (NOTHING, POOLED) else "reference"
     return Row((people, known), role, metrics | {"confidence": Estimate(confidence)})
 
 
-def _figures(outcomes: Sequence[Outcome]) -> tuple[float, float, float]:
-    above, paid, least = _joined(outcomes)
-    return float(np.mean(above >= 0)), float(paid.sum() / least.sum()), float(np.median(paid / least))
+def _figures(outcomes: Sequence[Outcome]) -> tuple[float, ...]:
+    """Values of `_METRICS`."""
+    above, free, paid, least = _joined(outcomes)
+    shares = (float(np.mean(above >= 0)), float(np.mean(free >= 0)))
+    return (*shares, float(paid.sum() / least.sum()), float(np.median(paid / least)))
 
 
 def _claims(rows: Sequence[Row], people: str, known: str) -> tuple[Claim, Claim]:
@@ -223,7 +245,7 @@ def _draw_trade_off(tested: Outcomes) -> Figure:
 
 def _trade(tested: Outcomes, people: str, known: str) -> Curve:
     figures = np.array([_figures(tested[people, known, confidence]) for confidence in CONFIDENCES])
-    return Curve(known, figures[:, 1], figures[:, 0])
+    return Curve(known, figures[:, _METRICS.index(COST)], figures[:, _METRICS.index(MET)])
 
 
 def _draw_users(tested: Outcomes, chosen: Mapping[tuple[str, str], float]) -> Figure:
@@ -232,7 +254,7 @@ def _draw_users(tested: Outcomes, chosen: Mapping[tuple[str, str], float]) -> Fi
         joined = {known: _joined(tested[people, known, chosen[people, known]]) for known in KNOWLEDGE}
         curves = tuple(Curve.exceeding(known, np.clip(one[0], -2.0, None)) for known, one in joined.items())
         panels.append(Panel("measured E* - ELA", "share of users above", curves, people))
-        ratios = tuple(Curve.exceeding(known, one[1] / one[2]) for known, one in joined.items())
+        ratios = tuple(Curve.exceeding(known, one[2] / one[3]) for known, one in joined.items())
         panels.append(Panel("cost / least cost", "share of users above", ratios, people, log_x=True))
     return plot_curves(panels, "Users at the predicted resources, margins as tuned")
 

@@ -1,7 +1,5 @@
 """What the twin plans for a window: from reports, ratings and swipes seen to samples of what may come, to demands."""
 
-from typing import NamedTuple
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -34,7 +32,7 @@ from twinloop.qoe import (
     predict,
 )
 from twinloop.simulator import Params, spectral_efficiency
-from twinloop.studies.evaluate.demand.worlds import MOST_HZ, PAST_SLOTS, USERS, Past, World
+from twinloop.studies.evaluate.demand.worlds import MOST_HZ, PAST_SLOTS, USERS, Past, Truth, World
 from twinloop.units import mps_from_kmh
 
 REPORTS_PER_S = (1.0, 0.25, 0.0625)
@@ -58,13 +56,6 @@ class Twin(eqx.Module):
     watch_s: Float[Array, " users"]
     models: UserModels
     model_std: Float[Array, " users"]
-
-
-class Plan(NamedTuple):
-    """A demand, and the samples it was made from (one world, as believed at the highest rate of reports)."""
-
-    wanted: Demand
-    futures: Futures
 
 
 def know(key: PRNGKeyArray, world: World, *, models_known: bool) -> Twin:
@@ -94,7 +85,7 @@ def plan(
     ela: Float[Array, " users"],
     known: tuple[Float[Array, "users slots"], Float[Array, "users minutes"], Array],
     confidence: Float[Array, ""],
-) -> Plan:
+) -> Demand:
     """The demand of every user for a window; with `known` (efficiency, speed, whether they are known) or forecasts."""
     efficiency, speed, given = known
     futures = _futures(key, twin, efficiency, speed, given)
@@ -104,25 +95,19 @@ def plan(
     people = People(twin.models, twin.model_std, ela, started(rules, twin.buffer_s, twin.rate_bps, twin.watch_s))
     prices = Prices(**{name: jnp.float32(value) for name, value in PRICES.items()})
     caps = Caps(jnp.full(USERS, MOST_HZ), jnp.full(USERS, 10e9), jnp.full(USERS, 0.5e9))
-    wanted = predict_demand(supply, people, futures, jnp.asarray(REPORTS_PER_S), prices, caps, confidence)
-    return Plan(wanted, jax.tree.map(lambda leaf: leaf[0], futures))
+    return predict_demand(supply, people, futures, jnp.asarray(REPORTS_PER_S), prices, caps, confidence)
 
 
 def _futures(key: PRNGKeyArray, twin: Twin, efficiency: Array, speed_mps: Array, given: Array) -> Futures:
     """Samples with a leading axis of reporting rates; what is given replaces what is forecast of links and speed.
 
-    Efficiencies are the believed radio's, times the ratio that the past's rates showed to what was believed of them.
     Swipes: a gamma distribution of the hazard by those seen; speeds: minutes of the user's own past.
     """
     slots, minutes = efficiency.shape[1], speed_mps.shape[1]
     k_links, k_leave, k_chance, k_speed = jax.random.split(key, 4)
+    before = _rated(twin, twin.sinr_db[:, -1])
     model = fit_links(twin.sinr_db, 1.0)
     belief = believe_links(model, twin.sinr_db, 1.0, jnp.ones(USERS))
-
-    def rate(sinr_db: Array) -> Array:
-        return spectral_efficiency(twin.believed.radio, sinr_db.reshape(-1)).reshape(sinr_db.shape)
-
-    measured = jnp.sum(twin.past.efficiency) / jnp.sum(rate(twin.sinr_db))
     hazard = -jnp.log1p(-twin.believed.viewers.hazard[0, 0])
     shape = _PRIOR_SWIPES + twin.past.swipes
     watched = _PRIOR_SWIPES / hazard + twin.past.played_s
@@ -135,15 +120,52 @@ def _futures(key: PRNGKeyArray, twin: Twin, efficiency: Array, speed_mps: Array,
 
     def at(reports_per_s: Float[Array, ""]) -> Futures:
         links = sample_links(k_links, belief, SAMPLES, slots, 1.0 / reports_per_s)
+        coming = _rated(twin, links.sinr_db)
+        told = last_told(coming, before, jnp.broadcast_to(reports_per_s, (USERS,)))
         return Futures(
-            efficiency=jnp.where(given, efficiency[None], measured * rate(links.sinr_db)),
-            believed=jnp.where(given, efficiency[None], measured * rate(links.believed_db)),
+            efficiency=jnp.where(given, efficiency[None], coming),
+            believed=jnp.where(given, efficiency[None], told),
             speed_mps=jnp.where(given, speed_mps[None], own),
             leave_per_s=leave,
             chance=chance,
         )
 
     return jax.vmap(at)(jnp.asarray(REPORTS_PER_S))
+
+
+def hear(
+    key: PRNGKeyArray, twin: Twin, truth: Truth, reports_per_s: Float[Array, " users"]
+) -> Float[Array, "users slots"]:
+    """What the twin holds for every link in every slot of the true window, told `reports_per_s` with 1 dB of noise."""
+    trace = truth.params.radio_trace
+    assert trace is not None
+    noise = _NOISE_DB * jax.random.normal(key, trace.sinr_db.shape)
+    return last_told(_rated(twin, trace.sinr_db + noise), _rated(twin, twin.sinr_db[:, -1]), reports_per_s)
+
+
+def last_told(
+    efficiency: Float[Array, "*samples users slots"],
+    before: Float[Array, " users"],
+    reports_per_s: Float[Array, " users"],
+) -> Float[Array, "*samples users slots"]:
+    """The efficiency that the latest report before each slot told; `before` is that of the last one before the window.
+
+    A user reports once in 1 / reports_per_s slots, last in the slot before the window.
+    """
+    at = jnp.arange(efficiency.shape[-1])[None]
+    period = jnp.maximum(jnp.round(1.0 / reports_per_s), 1.0).astype(jnp.int32)[:, None]
+    source = jnp.broadcast_to(at - at % period, efficiency.shape)
+    first = jnp.broadcast_to(before[:, None], (*efficiency.shape[:-1], 1))
+    return jnp.take_along_axis(jnp.concatenate([first, efficiency], axis=-1), source, axis=-1)
+
+
+def _rated(twin: Twin, sinr_db: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Efficiency by the believed radio, times the ratio that the past's rates showed to what was believed of them."""
+
+    def rate(level_db: Array) -> Array:
+        return spectral_efficiency(twin.believed.radio, level_db.reshape(-1)).reshape(level_db.shape)
+
+    return rate(sinr_db) * jnp.sum(twin.past.efficiency) / jnp.sum(rate(twin.sinr_db))
 
 
 @eqx.filter_jit

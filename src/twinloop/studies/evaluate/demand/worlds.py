@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 from twinloop.entities import Action
 from twinloop.qoe import SCORE_VARIANCE, draw_models
@@ -62,7 +62,7 @@ class Truth(eqx.Module):
     params: Params
     environment: Environment
     state: State
-    keys: PRNGKeyArray
+    keys: Key[Array, " slots"]
     efficiency: Float[Array, "users slots"]
     speed_mps: Float[Array, "users minutes"]
 
@@ -97,10 +97,17 @@ def draw_world(population: str, seed: int, minutes: int) -> World:
 
 
 @eqx.filter_jit
-def measure(truth: Truth, grant_hz: Float[Array, "users slots"], cache_bytes: Float[Array, " users"]) -> Bought:
-    """The window lived with `grant_hz` in every slot and a cache of each user's own; cycles as they are needed.
+def measure(
+    truth: Truth,
+    grant_hz: Float[Array, "users slots"],
+    cycles_per_s: Float[Array, " users"],
+    cache_bytes: Float[Array, " users"],
+    pooled: Bool[Array, " users"],
+) -> Bought:
+    """The window lived with `grant_hz` in every slot, a cache of each user's own, and `cycles_per_s` on average.
 
-    Reservations are wide, so that nobody takes from another: what is granted to a flow is what it has.
+    Cycles are a budget of the window: taken as needed until they are spent, after which nothing is transcoded; users in
+    `pooled` share theirs. Reservations are wide, so that nobody takes from another: what is granted is what a flow has.
     """
     params, topology = truth.params, truth.params.topology
     nothing = _nothing(params)
@@ -109,23 +116,33 @@ def measure(truth: Truth, grant_hz: Float[Array, "users slots"], cache_bytes: Fl
     held = jnp.broadcast_to(cache_bytes[None], (servers, USERS))
     plenty = jnp.full((servers, USERS), _PLENTY / USERS)
     band = jnp.full((topology.cell_server.shape[0], USERS), _PLENTY / USERS)
+    budget = cycles_per_s * grant_hz.shape[1] * params.slot_s
 
-    def slot(state: State, one: tuple[PRNGKeyArray, Array]) -> tuple[State, tuple[Array, Array]]:
-        action = Action(rows, band, plenty, held, one[1], jnp.full(USERS, _PLENTY / USERS))
+    def slot(carry: tuple[State, Array], one: tuple[PRNGKeyArray, Array]) -> tuple[tuple[State, Array], Array]:
+        state, spent = carry
+        left = jnp.maximum(jnp.where(pooled, jnp.sum(jnp.where(pooled, budget - spent, 0.0)), budget - spent), 0.0)
+        action = Action(rows, band, plenty, held, one[1], left / params.slot_s)
         state, outcome = step(one[0], params, truth.environment, state, action, nothing)
-        return state, (outcome.experience, outcome.transcoded_bits)
+        return (state, spent + outcome.transcoded_bits * params.edge.cycles_per_bit), outcome.experience
 
-    _, (experience, transcoded) = jax.lax.scan(slot, truth.state, (truth.keys, grant_hz.T))
-    cycles = jnp.mean(transcoded, axis=0) * params.edge.cycles_per_bit
-    return Bought(jnp.mean(experience[59::60], axis=0), cycles)
+    start = (truth.state, jnp.zeros(USERS))
+    (_, spent), experience = jax.lax.scan(slot, start, (truth.keys, grant_hz.T))
+    return Bought(jnp.mean(experience[59::60], axis=0), spent / (grant_hz.shape[1] * params.slot_s))
 
 
 def granted(
     bandwidth_hz: Float[Array, " users"], efficiency: Float[Array, "users slots"], follow: Float[Array, " users"]
 ) -> Float[Array, "users slots"]:
-    """A grant that means `bandwidth_hz` over the window and follows the links as they are."""
-    power = jnp.maximum(efficiency, _LEAST_SE) ** -follow[:, None]
+    """The clairvoyant's grant: it means `bandwidth_hz` over the window and follows the links as they are."""
+    power = channel_power(efficiency, follow)
     return bandwidth_hz[:, None] * power / jnp.mean(power, axis=1, keepdims=True)
+
+
+def channel_power(
+    efficiency: Float[Array, "users slots"], follow: Float[Array, " users"]
+) -> Float[Array, "users slots"]:
+    """Efficiency to the power of -follow; below .05 bit/s/Hz it counts as that."""
+    return jnp.maximum(efficiency, _LEAST_SE) ** -follow[:, None]
 
 
 def clairvoyant(world: World, cache_bytes: Float[Array, " users"]) -> tuple[np.ndarray, np.ndarray]:
@@ -144,11 +161,11 @@ def clairvoyant(world: World, cache_bytes: Float[Array, " users"]) -> tuple[np.n
 
 
 def _least(world: World, cache_bytes: Array, follow: Array) -> tuple[np.ndarray, np.ndarray]:
-    truth = world.truth
+    truth, unlimited = world.truth, jnp.full(USERS, jnp.inf)
 
     def live(bandwidth_hz: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         grant = granted(jnp.asarray(bandwidth_hz, jnp.float32), truth.efficiency, follow)
-        bought = measure(truth, grant, cache_bytes)
+        bought = measure(truth, grant, unlimited, cache_bytes, jnp.zeros(USERS, bool))
         return np.asarray(bought.experience) >= world.ela, np.asarray(bought.cycles_per_s, np.float64)
 
     tried = MOST_HZ * np.geomspace(1.0 / _SPAN, 1.0, _GRID)

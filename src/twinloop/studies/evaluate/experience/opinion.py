@@ -21,6 +21,7 @@ from twinloop.studies.evaluate.experience.raters import (
     panels_around_average,
     panels_around_model,
     rater_errors,
+    require_enough,
 )
 from twinloop.studies.evaluate.experience.waterloo import (
     BEST,
@@ -75,11 +76,14 @@ def evaluate_qoe(
     if split is not None and split not in SPLITS:
         raise DataError("--split", f"{split!r}", f"one of {', '.join(SPLITS)}")
     folder = data.parent if data.name == "waterloo4" else data
-    parts: list[Judgement] = []
     wanted: tuple[Split, ...] = ("trace", "rater") if split is None else tuple(one for one in SPLITS if one == split)
-    for one in wanted:
-        rated = load_rated(folder, one)
-        parts.append(_by_rater(rated, seed, progress) if one == "rater" else _by_group(rated, one, seed, progress))
+    loaded: dict[Split, Rated] = {one: load_rated(folder, one) for one in wanted}
+    if "rater" in loaded:
+        _require_raters(folder / "waterloo4", loaded["rater"])
+    parts = [
+        _by_rater(rated, seed, progress) if one == "rater" else _by_group(rated, one, seed, progress)
+        for one, rated in loaded.items()
+    ]
     return parts[0] if len(parts) == 1 else _joined(*parts)
 
 
@@ -91,6 +95,15 @@ def _by_group(rated: Rated, split: Split, seed: int, progress: Tell) -> Judgemen
     }
     title = "Opinion of sessions that no fit has seen"
     return replace(judgement, figures={f"opinion-by-{split}.png": partial(plot_expected, shown, title, "MOS")})
+
+
+def _require_raters(source: Path, rated: Rated) -> None:
+    """Raises DataError where there are too few sessions or raters for `_by_rater`, before anything is fitted."""
+    nothing = np.zeros((len(rated.names), len(rated.mos)))
+    by_trace = panels_around_model(rated.sessions, rated.scores, nothing, rated.group)
+    require_enough(source, by_trace, PERSONAL_RATINGS, [f"trace {name}" for name in rated.names])
+    by_chance = panels_around_average(rated.sessions, rated.scores, rated.mos, seed=0)
+    require_enough(source, by_chance, OWN_RATINGS, [f"fold {one + 1}" for one in range(FOLDS)])
 
 
 def _by_rater(rated: Rated, seed: int, progress: Tell) -> Judgement:
@@ -107,17 +120,6 @@ def _by_rater(rated: Rated, seed: int, progress: Tell) -> Judgement:
     for own in (*_SMALLER, PERSONAL_RATINGS):
         personal[own] = rater_errors(rated.sessions, panels, own, seed, progress)
         rows += _rows(f"logs alone, {own} own ratings", personal[own])
-    error, share = from_mos.rmse("personal"), personal[PERSONAL_RATINGS].better()
-    claims = (
-        Claim(
-            f"a rater's held-out scores from the published MOS and {OWN_RATINGS} own ratings: RMSE below {MOST_ERROR}",
-            error, error.value < MOST_ERROR,
-        ),
-        Claim(
-            f"from logs alone with {PERSONAL_RATINGS} own ratings, better than the general model for at least "
-            f"{LEAST_SHARE:.0%} of raters", share, share.value >= LEAST_SHARE,
-        ),
-    )  # fmt: skip
     gains = {f"{own} own ratings": np.sqrt(one.personal) - np.sqrt(one.average) for own, one in personal.items()}
     title = "Personal against general model, on traces neither has seen"
     draw = partial(plot_raters, gains, title, "RMSE, personal - general (points)")
@@ -130,7 +132,33 @@ def _by_rater(rated: Rated, seed: int, progress: Tell) -> Judgement:
         "Intervals: raters resampled. Source: Waterloo SQoE-IV (Duanmu et al., 2020), CC BY 4.0.",
     )
     return Judgement(
-        "Single raters of waterloo4", ("from", "model"), tuple(rows), claims, {}, method, {"raters.png": draw}
+        "Single raters of waterloo4",
+        ("from", "model"),
+        tuple(rows),
+        rater_claims(from_mos, personal),
+        {},
+        method,
+        {"raters.png": draw},
+    )
+
+
+def rater_claims(from_mos: RaterErrors, personal: Mapping[int, RaterErrors]) -> tuple[Claim, ...]:
+    """What the issue asks of single raters with ten own ratings, and beyond it what fifty bring from logs alone."""
+    error = from_mos.rmse("personal")
+    asked, further = personal[OWN_RATINGS].better(), personal[PERSONAL_RATINGS].better()
+    better = f"own ratings, better than the general model for at least {LEAST_SHARE:.0%} of raters"
+    return (
+        Claim(
+            f"a rater's held-out scores from the published MOS and {OWN_RATINGS} own ratings: RMSE below {MOST_ERROR}",
+            error,
+            error.value < MOST_ERROR,
+        ),
+        Claim(f"from logs alone with {OWN_RATINGS} {better}", asked, asked.value >= LEAST_SHARE),
+        Claim(
+            f"beyond what was asked: from logs alone with {PERSONAL_RATINGS} {better}",
+            further,
+            further.value >= LEAST_SHARE,
+        ),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from twinloop.errors import DataError
-from twinloop.qoe import Ratings, fit_users, general_model, predict
+from twinloop.qoe import Ratings, expected_score, fit_users, general_model, predict
 from twinloop.reporting import plot_expected
 from twinloop.studies.evaluate.judgement import Estimate, Judgement, Row
 from twinloop.training import Scale, read_own_scores
@@ -92,9 +92,11 @@ def _held_out(
 @eqx.filter_jit
 def _expected(ratings: Ratings) -> tuple[jax.Array, jax.Array]:
     """Expected scores of every rating by the users' own models and by the general one."""
-    mean, _ = predict(fit_users(ratings), ratings.conditions)
-    general = general_model(ratings)
-    return mean, jax.vmap(general.experience, in_axes=1, out_axes=1)(ratings.conditions)
+    fitted = fit_users(ratings)
+    own, _ = predict(fitted, ratings.conditions)
+    models, variance = general_model(ratings)
+    general = jax.vmap(models.experience, in_axes=1, out_axes=1)(ratings.conditions)
+    return expected_score(own, fitted.variance[:, None]), expected_score(general, variance[None, None])
 
 
 def _per_user(said: Scores, score: Scores, judged: Bool[np.ndarray, "users ratings"]) -> Float64[np.ndarray, " users"]:

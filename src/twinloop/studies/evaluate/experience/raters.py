@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int
 
+from twinloop.errors import DataError
 from twinloop.studies.evaluate.judgement import Estimate
 from twinloop.training import DEVICES, Sessions, TraitsPrior, fit_person, learn_traits, trait_scale, traits
 
@@ -15,6 +17,7 @@ OWN_RATINGS = 10
 PERSONAL_RATINGS = 50
 FOLDS = 5
 _DRAWS = 20
+_LEAST_RATERS = 3
 _RESAMPLES = 1000
 _LIMITS = (0.0, 100.0)
 
@@ -89,6 +92,25 @@ def panels_around_model(
         Panel(device, rows, fold[rows], score, np.broadcast_to(said[:, None, rows], (len(said), *score.shape)))
         for device, rows, score in _by_device(sessions, scores)
     ]
+
+
+def require_enough(source: Path, panels: Sequence[Panel], own: int, parts: Sequence[str]) -> None:
+    """Raises DataError where a device has too few raters, or too few sessions inside or outside one of the `parts`."""
+    for panel in panels:
+        inside = np.bincount(panel.fold, minlength=len(parts))
+        outside = len(panel.rows) - inside
+        if len(panel.score) < _LEAST_RATERS:
+            raise DataError(source, f"{panel.device}: {len(panel.score)} raters", f"at least {_LEAST_RATERS}")
+        if inside.min() == 0:
+            missing = parts[int(inside.argmin())]
+            raise DataError(source, f"{panel.device}: no session of {missing}", "some of each, to be held out in turn")
+        if outside.min() < own:
+            least = int(outside.argmin())
+            raise DataError(
+                source,
+                f"{panel.device}: {outside[least]} sessions outside {parts[least]}",
+                f"at least {own}, a rater's own ratings; --split trace needs none",
+            )
 
 
 def _by_device(

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-from twinloop.datasets import RatedSession, load_opinions
+from twinloop.datasets import load_opinions
 from twinloop.errors import DataError
 from twinloop.studies.evaluate.judgement import Claim, Estimate, Judgement, Row
 from twinloop.training import (
@@ -184,9 +184,3 @@ def _judgement(rated: Rated, split: Split, said: Mapping[str, Said], chosen: lis
 
 def _at_least(statement: str, measured: Estimate, least: float) -> Claim:
     return Claim(f"{statement}: at least {least}", measured, measured.value >= least)
-
-
-def sessions_and_mos(data: Path) -> tuple[tuple[RatedSession, ...], Sessions, Said]:
-    """The rated sessions, their logs and MOS."""
-    rated = load_opinions(data).required()
-    return rated, sessions_of(rated), np.array([session.mos for session in rated])
