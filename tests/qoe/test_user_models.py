@@ -150,7 +150,7 @@ def test_fits_that_go_on_from_fewer_ratings_are_as_good_as_fits_from_nothing(wor
     anew = fit(told(RATINGS), before=before)
     wrong = [rmse(experiences(one.blend, ratings.conditions), truth) for one in (start, known, anew)]
     assert wrong[1] < 0.75 * wrong[0]
-    assert wrong[1] == pytest.approx(wrong[2], rel=0.05)
+    assert wrong[1] == pytest.approx(wrong[2], rel=0.1), "of thirty people one in another valley is 5 %"
     assert np.mean(np.asarray(known.models.rule) == np.asarray(anew.models.rule)) >= 0.95
     np.testing.assert_allclose(known.prior.shares.sum(axis=1), anew.prior.shares.sum(axis=1), atol=0.05)
 

@@ -29,7 +29,11 @@ class Outlook(eqx.Module):
     """What a grant brings in every sample: mean experience of the window's minutes, and bits by version per second."""
 
     experience: Float[Array, "samples users"]
-    bits_per_s: Float[Array, "versions users"]
+    bits_per_s: Float[Array, "versions samples users"]
+
+    def bits_at(self, z: Float[Array, ""]) -> Float[Array, "versions users"]:
+        """Bits of each version per second, `z` standard deviations of the samples above their mean."""
+        return jnp.mean(self.bits_per_s, axis=1) + z * jnp.std(self.bits_per_s, axis=1)
 
 
 def profile(futures: Futures, follow: Float[Array, " users"]) -> Float[Array, "samples users slots"]:
@@ -76,7 +80,7 @@ def look(
     lived = live(rules, state, everywhere(bandwidth_hz), course, futures.leave_per_s)
     experience = _experience(models, lived, jnp.moveaxis(futures.speed_mps[:, :, :minutes], 2, 0))
     seconds = float(minutes * MINUTE_SLOTS)
-    return Outlook(jnp.mean(experience, axis=0), jnp.mean(jnp.sum(lived.bits, axis=0), axis=1) / seconds)
+    return Outlook(jnp.mean(experience, axis=0), jnp.sum(lived.bits, axis=0) / seconds)
 
 
 def _experience(

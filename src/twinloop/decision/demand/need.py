@@ -110,7 +110,8 @@ def predict_demand(
     `futures` has a leading axis, one entry for each of `reports_per_s`: the same worlds, believed as reports at that
     rate let the twins believe them (`sample_links`). Mean E over the window is taken as normal with the mean of the
     samples and the variance of the samples plus that of the model. For each sensing rate and each of `FOLLOW` the least
-    bandwidth is found by `least_amount`; its bits fix the cheapest mix of cycles and cache; the cheapest combination
+    bandwidth is found by `least_amount`; its bits, of every version at the same confidence over the samples, fix the
+    cheapest mix of cycles and cache; the cheapest combination
     that reaches the agreement is taken, the one nearest to it where none does.
 
     Source: paper 000, III-C.2 and Fig. 3; the player and the samples are ours. Left out: that people share what they
@@ -134,7 +135,8 @@ def predict_demand(
         jnp.argmax(jnp.where(options.fits, options.safe, options.safe - 10.0), axis=0),
     )
     chosen = jax.tree.map(lambda leaf: leaf[choice, jnp.arange(users)], options)
-    return _finished(supply, people, futures, chosen, grid[0][choice], grid[1][choice], reports_per_s, prices, caps)
+    z = ndtri(confidence)
+    return _finished(supply, people, futures, chosen, grid[0][choice], grid[1][choice], reports_per_s, prices, caps, z)
 
 
 def _option(
@@ -152,7 +154,7 @@ def _option(
     def safe(bandwidth_hz: Float[Array, " users"]) -> tuple[Float[Array, " users"], Float[Array, "versions users"]]:
         seen = look(supply.rules, people.models, people.held, futures, course, bandwidth_hz)
         spread = jnp.sqrt(jnp.var(seen.experience, axis=0) + people.model_std**2)
-        return jnp.mean(seen.experience, axis=0) - z * spread, seen.bits_per_s
+        return jnp.mean(seen.experience, axis=0) - z * spread, seen.bits_at(z)
 
     found = least_amount(safe, people.ela, caps.bandwidth_hz)
     mix = cheapest(
@@ -178,6 +180,7 @@ def _finished(
     reports_per_s: Float[Array, " options"],
     prices: Prices,
     caps: Caps,
+    z: Float[Array, ""],
 ) -> Demand:
     world = jax.tree.map(lambda leaf: leaf[option, :, jnp.arange(option.shape[0])].swapaxes(0, 1), futures)
     fit = jnp.minimum(caps.cycles_per_s / jnp.maximum(chosen.mix.cycles_per_s, 1e-6), 1.0)
@@ -195,7 +198,8 @@ def _finished(
     mean, at_caps, at_caps_fresh, free = jnp.mean(seen.experience, axis=1)
     spread = jnp.sqrt(jnp.var(seen.experience[0], axis=0) + people.model_std**2)
     best = jnp.where(fit < 1.0, mean, jnp.maximum(at_caps, mean))
-    least_cycles = supply.cycles_per_bit * jnp.sum(seen.bits_per_s[0] * supply.store.missing[:, -1:], axis=0)
+    at_mix = jax.tree.map(lambda leaf: leaf[0], seen).bits_at(z)
+    least_cycles = supply.cycles_per_bit * jnp.sum(at_mix * supply.store.missing[:, -1:], axis=0)
     binding = _binding(people.ela, chosen.mix, best, at_caps_fresh, free, least_cycles <= caps.cycles_per_s)
     reports = reports_per_s[option]
     spent = prices.bandwidth * bandwidth + prices.cycles * cycles + prices.cache * chosen.mix.cache_bytes

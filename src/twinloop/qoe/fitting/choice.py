@@ -28,8 +28,12 @@ def held_out_likelihood(ratings: Ratings, prior: Prior, folds: int = 5) -> Float
 
 
 def likeliest(log_weight: Float[Array, "users structures"]) -> Int[Array, " users"]:
-    """Structure (4 rule + impact): the likeliest rule over its impacts, then the likeliest impact of that rule."""
+    """Structure (4 rule + impact): the likeliest rule over its impacts, then whether B or C matters at all under it,
+    then the likeliest way in which they do.
+    """
     by_rule = jax.nn.softmax(log_weight, axis=-1).reshape(-1, len(RULES), len(IMPACTS))
     rule = jnp.argmax(jnp.sum(by_rule, axis=-1), axis=-1)
-    impact = jnp.argmax(jnp.take_along_axis(by_rule, rule[:, None, None], axis=1)[:, 0], axis=-1)
+    of_rule = jnp.take_along_axis(by_rule, rule[:, None, None], axis=1)[:, 0]
+    matters = jnp.sum(of_rule[:, 1:], axis=-1) > of_rule[:, 0]
+    impact = jnp.where(matters, 1 + jnp.argmax(of_rule[:, 1:], axis=-1), 0)
     return len(IMPACTS) * rule + impact

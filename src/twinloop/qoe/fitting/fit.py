@@ -24,7 +24,7 @@ _AT_A_TIME = 32
 class FittedUsers(eqx.Module):
     """What is known of each user's model after the ratings.
 
-    `models` have the likeliest structure: first the likeliest rule, then its likeliest impact. `probability` of the
+    `models` have the likeliest structure (see `likeliest`). `probability` of the
     structures (4 rule + impact); `parameters` and their `covariance` given each structure, in the order of
     `PARAMETERS`; `count` ratings, weak ones by weight; `variance` of scores around E [score^2]; `prior` that all this
     rests on.

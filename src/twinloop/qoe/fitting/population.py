@@ -17,7 +17,7 @@ from twinloop.qoe.fitting.structures import LEAST, MOST, PARAMETERS, Prior, free
 MOST_STEPS = 25
 _INNER = 40
 _FIRM, _FADE, _FEW = 2.0, 0.3, 5.5
-_MOST_USERS = 512
+_MOST_USERS = 1024
 _MOST_CORRELATION = 0.95
 _GUESSES = (
     (1.0, 1.0, 1.0, 1.0, 1.0, 1.0),
@@ -73,7 +73,7 @@ def learn_prior(ratings: Ratings, before: Prior | None = None, rounds: int = 5) 
     `rounds` of expectation (posteriors of structures and parameters under the belief so far) and maximisation (their
     shares and moments). A user's weight, kappas and spread are drawn independently given the rule, and kappas alike
     under all rules. `before` begins with the weight of 2 users at least, which fades, though not below
-    (5.5 / mean ratings a user)^2: where people rated thrice, spreads would else shrink to nothing. From at most 512
+    (5.5 / mean ratings a user)^2: where people rated thrice, spreads would else shrink to nothing. From at most 1,024
     users, evenly picked, when there are more.
     """
     before = vague_prior() if before is None else before
@@ -96,7 +96,7 @@ def follow_prior(
 
 
 def _some(of_users: Any) -> Any:
-    """Rows of at most 512 users, evenly picked."""
+    """Rows of at most 1,024 users, evenly picked."""
     users = jax.tree.leaves(of_users)[0].shape[0]
     pick = np.linspace(0, users - 1, min(users, _MOST_USERS)).astype(np.int32)
     return of_users if users <= _MOST_USERS else jax.tree.map(lambda leaf: leaf[pick], of_users)
