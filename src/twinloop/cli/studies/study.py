@@ -31,13 +31,13 @@ def studies() -> None:
 def da_qoe(
     users: Annotated[
         str | None,
-        typer.Option("--users", help=f"Numbers of users, comma-separated.  [default: {_USERS}]", metavar="N,..."),
+        typer.Option("--users", help=f"Numbers of users, comma-separated. Default: {_USERS}.", metavar="N,..."),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=2, help=f"Worlds that every scheme meets.  [default: {_SEEDS}]")
+        int | None, typer.Option("--seeds", min=2, help=f"Worlds that every scheme meets. Default: {_SEEDS}.")
     ] = None,
     minutes: Annotated[
-        int | None, typer.Option("--minutes", min=6, help=f"Length of a run.  [default: {_MINUTES}]")
+        int | None, typer.Option("--minutes", min=6, help=f"Length of a run. Default: {_MINUTES}.")
     ] = None,
     schemes: Annotated[
         str | None,
