@@ -13,12 +13,15 @@ os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
+_CACHE = Path(__file__).parent.parent / ".cache"
+# Two processes that compile dcor into one folder at once leave a cache that LLVM aborts on.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(_CACHE / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "main")))
 install_import_hook("twinloop", "beartype.beartype")
 
 import jax  # noqa: E402 - the import hook must stand before anything imports twinloop
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".cache" / "jax"))
+jax.config.update("jax_compilation_cache_dir", str(_CACHE / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 

@@ -13,6 +13,7 @@ from twinloop.decision.demand import (
     Supply,
     cheapest,
     look,
+    needed_cycles,
     plan,
     predict_demand,
     rules_of,
@@ -123,8 +124,10 @@ def test_mix_of_cycles_and_cache_is_the_cheapest_of_all_sizes():
     bits, most = rng.random((4, 5)) * 1e6, np.array([1e9, 1e9, 2e8, 1e9, 1.0])
     room = np.array([1e9, 2e8, 1e9, 0.0, 5e8])
     store = Store(jnp.asarray(held, jnp.float32), jnp.asarray(missing, jnp.float32))
-    given = (jnp.asarray(v, jnp.float32) for v in (400.0, 1e-9, 2e-10, most, room))
-    mix = cheapest(store, jnp.asarray(bits, jnp.float32), *given)
+    one_sample = jnp.asarray(bits, jnp.float32)[:, None]
+    expected = needed_cycles(store, one_sample, jnp.ones(5), jnp.float32(400.0), jnp.float32(0.0))
+    given = (jnp.asarray(v, jnp.float32) for v in (1e-9, 2e-10, most, room))
+    mix = cheapest(store, expected, *given)
     for user in range(5):
         needed = 400.0 * bits[:, user] @ missing
         allowed = (held <= room[user]) & (needed <= most[user])
@@ -132,6 +135,17 @@ def test_mix_of_cycles_and_cache_is_the_cheapest_of_all_sizes():
         if allowed.any():
             assert float(mix.cost[user]) == pytest.approx((1e-9 * needed + 2e-10 * held)[allowed].min(), rel=1e-4)
     assert float(mix.cache_bytes[4]) == pytest.approx(held[held <= room[4]].max(), rel=1e-5)
+
+
+def test_cycles_hold_for_as_many_draws_of_videos_as_asked():
+    rng = np.random.default_rng(5)
+    store = Store(jnp.array([0.0]), jnp.array([[0.3], [0.0]]))
+    bits = jnp.array([[[2e6], [1e6], [3e6]], [[1e6], [1e6], [1e6]]])
+    videos, z = 12, 1.2816
+    asked = float(needed_cycles(store, bits, jnp.full(1, float(videos)), jnp.float32(400.0), jnp.float32(z))[0, 0])
+    sample = rng.integers(3, size=20_000)
+    took = 400.0 * np.asarray(bits)[0, sample, 0] * rng.binomial(videos, 0.3, size=20_000) / videos
+    assert 0.87 < np.mean(took <= asked) < 0.93
 
 
 def test_a_larger_store_lacks_less_and_the_top_version_is_never_missing():

@@ -13,7 +13,7 @@ from twinloop.decision.demand.need import (
     predict_demand,
 )
 from twinloop.decision.demand.player import Held, Lived, Rules, course_of, live, rules_of, started
-from twinloop.decision.demand.store import Store, cheapest, store_of
+from twinloop.decision.demand.store import Store, cheapest, needed_cycles, store_of
 
 __all__ = [
     "BINDING",
@@ -38,6 +38,7 @@ __all__ = [
     "fit_links",
     "live",
     "look",
+    "needed_cycles",
     "plan",
     "predict_demand",
     "profile",

@@ -31,10 +31,6 @@ class Outlook(eqx.Module):
     experience: Float[Array, "samples users"]
     bits_per_s: Float[Array, "versions samples users"]
 
-    def bits_at(self, z: Float[Array, ""]) -> Float[Array, "versions users"]:
-        """Bits of each version per second, `z` standard deviations of the samples above their mean."""
-        return jnp.mean(self.bits_per_s, axis=1) + z * jnp.std(self.bits_per_s, axis=1)
-
 
 def profile(futures: Futures, follow: Float[Array, " users"]) -> Float[Array, "samples users slots"]:
     """How a grant of mean 1 Hz lies over the slots: believed^-follow, over its mean over slots and samples.

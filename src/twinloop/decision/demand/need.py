@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 from twinloop.decision.demand.futures import Futures, Outlook, channel_power, look, plan
 from twinloop.decision.demand.least import least_amount
 from twinloop.decision.demand.player import Held, Rules
-from twinloop.decision.demand.store import Mix, Store, cheapest
+from twinloop.decision.demand.store import Mix, Store, cheapest, needed_cycles
 from twinloop.qoe import UserModels
 
 BINDING = ("none", "bandwidth", "cycles", "cache", "sensing", "experience")
@@ -110,9 +110,9 @@ def predict_demand(
     `futures` has a leading axis, one entry for each of `reports_per_s`: the same worlds, believed as reports at that
     rate let the twins believe them (`sample_links`). Mean E over the window is taken as normal with the mean of the
     samples and the variance of the samples plus that of the model. For each sensing rate and each of `FOLLOW` the least
-    bandwidth is found by `least_amount`; its bits, of every version at the same confidence over the samples, fix the
-    cheapest mix of cycles and cache; the cheapest combination
-    that reaches the agreement is taken, the one nearest to it where none does.
+    bandwidth is found by `least_amount`; the cycles that its bits take with the same confidence (`needed_cycles`) fix
+    the cheapest mix of cycles and cache; the cheapest combination that reaches the agreement is taken, the one nearest
+    to it where none does.
 
     Source: paper 000, III-C.2 and Fig. 3; the player and the samples are ours. Left out: that people share what they
     are given (level two adds the demands up), correlation between the minutes' model errors.
@@ -139,6 +139,11 @@ def predict_demand(
     return _finished(supply, people, futures, chosen, grid[0][choice], grid[1][choice], reports_per_s, prices, caps, z)
 
 
+def _videos(futures: Futures) -> Float[Array, " users"]:
+    """How many videos each user is expected to watch in the window."""
+    return 1.0 + jnp.mean(futures.leave_per_s, axis=0) * futures.chance.shape[2]
+
+
 def _option(
     supply: Supply,
     people: People,
@@ -154,13 +159,13 @@ def _option(
     def safe(bandwidth_hz: Float[Array, " users"]) -> tuple[Float[Array, " users"], Float[Array, "versions users"]]:
         seen = look(supply.rules, people.models, people.held, futures, course, bandwidth_hz)
         spread = jnp.sqrt(jnp.var(seen.experience, axis=0) + people.model_std**2)
-        return jnp.mean(seen.experience, axis=0) - z * spread, seen.bits_at(z)
+        return jnp.mean(seen.experience, axis=0) - z * spread, seen.bits_per_s.reshape(-1, spread.shape[0])
 
     found = least_amount(safe, people.ela, caps.bandwidth_hz)
+    bits = found.facts.reshape(-1, futures.chance.shape[0], found.amount.shape[0])
     mix = cheapest(
         supply.store,
-        found.facts,
-        supply.cycles_per_bit,
+        needed_cycles(supply.store, bits, _videos(futures), supply.cycles_per_bit, z),
         prices.cycles,
         prices.cache,
         caps.cycles_per_s,
@@ -198,8 +203,8 @@ def _finished(
     mean, at_caps, at_caps_fresh, free = jnp.mean(seen.experience, axis=1)
     spread = jnp.sqrt(jnp.var(seen.experience[0], axis=0) + people.model_std**2)
     best = jnp.where(fit < 1.0, mean, jnp.maximum(at_caps, mean))
-    at_mix = jax.tree.map(lambda leaf: leaf[0], seen).bits_at(z)
-    least_cycles = supply.cycles_per_bit * jnp.sum(at_mix * supply.store.missing[:, -1:], axis=0)
+    needed = needed_cycles(supply.store, seen.bits_per_s[0], _videos(world), supply.cycles_per_bit, z)
+    least_cycles = needed[:, -1]
     binding = _binding(people.ela, chosen.mix, best, at_caps_fresh, free, least_cycles <= caps.cycles_per_s)
     reports = reports_per_s[option]
     spent = prices.bandwidth * bandwidth + prices.cycles * cycles + prices.cache * chosen.mix.cache_bytes

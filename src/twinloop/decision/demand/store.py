@@ -42,21 +42,38 @@ def store_of(catalogue: Catalogue, sizes: int = 257) -> Store:
     return Store(held, jnp.stack([*lower, jnp.zeros_like(held)]))
 
 
+def needed_cycles(
+    store: Store,
+    bits_per_s: Float[Array, "versions samples users"],
+    videos: Float[Array, " users"],
+    cycles_per_bit: Float[Array, ""],
+    z: Float[Array, ""],
+) -> Float[Array, "users sizes"]:
+    """Cycles per second that transcoding takes with each size of the store, `z` standard deviations above the mean.
+
+    A sample takes cycles_per_bit sum_v bits_v missing_v(K) on average. It varies over samples, and with which of the
+    `videos` watched in the window are missing: by sum_v bits_v^2 missing_v (1 - missing_v) / videos.
+    """
+    by_sample = jnp.einsum("vnu,vk->nuk", bits_per_s, store.missing, precision="highest")
+    luck = store.missing * (1.0 - store.missing)
+    square = jnp.mean(bits_per_s, axis=1) ** 2 / jnp.maximum(videos, 1.0)[None]
+    spread = jnp.sqrt(jnp.var(by_sample, axis=0) + jnp.matmul(square.T, luck, precision="highest"))
+    return cycles_per_bit * (jnp.mean(by_sample, axis=0) + z * spread)
+
+
 def cheapest(
     store: Store,
-    bits_per_s: Float[Array, "versions users"],
-    cycles_per_bit: Float[Array, ""],
+    needed: Float[Array, "users sizes"],
     cycles_price: Float[Array, ""],
     cache_price: Float[Array, ""],
     most_cycles: Float[Array, " users"],
     most_bytes: Float[Array, " users"],
 ) -> Mix:
-    """Least p_c F + p_k K with F >= cycles_per_bit sum_v bits_v missing_v(K), by trying every size of the store.
+    """Least p_c F + p_k K with F >= needed(K) (see `needed_cycles`), by trying every size of the store.
 
     The curve has steps and need not be convex, so all sizes are compared: exact on the store's sizes. Where no size
     keeps to both limits, the one within the cache's limit that needs the fewest cycles is taken, cut to the limit.
     """
-    needed = cycles_per_bit * jnp.matmul(bits_per_s.T, store.missing, precision="highest")
     held = store.held_bytes[None]
     cost = cycles_price * needed + cache_price * held
     room = held <= jnp.maximum(most_bytes, 0.0)[:, None]

@@ -106,7 +106,7 @@ _METHOD = (
     "the forecast; reports come as often as the demand asks, a slot late, with 1 dB of noise. What is granted is paid, "
     "even where links make it more than was predicted. Where links are known, grants follow the true links too.",
     "Cycles are a budget of the window: taken as needed until the predicted amount is spent, then nothing is "
-    "transcoded. The prediction is a mean without a margin; beside it, shares with cycles as needed.",
+    "transcoded. The prediction holds at the confidence asked for; beside it, shares with cycles as needed.",
     "One budget for all: in every slot the predicted bandwidths of the feasible users are shared in proportion to what "
     "each would be granted, and their cycles come from one budget.",
     "Judged is the level-one demand with its own forecast of links, a Gauss-Markov model of SINR; `--policy agents` "
