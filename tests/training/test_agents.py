@@ -95,6 +95,7 @@ def test_what_was_trained_is_saved_with_its_numbers_and_curve(tmp_path):
     path = save_agents(tmp_path / "out", "pdrl", trained, {"command": "a test"})
     told = json.loads((path.parent / "results.json").read_text())
     assert told["differences"]["experience"]["ela_ratio"]["mean"] == pytest.approx(0.15)
+    assert told["train_s"] == 1.0
     assert told["curve"]["return"] == [1.0, 2.0, 3.0] and told["curve"]["best"] == 2
     assert read_card(path)["scores"]["agents"]["ela_share"]["mean"] == 0.5
     assert learned_allocation("pdrl", 2, 3, 24, path).hold == 10

@@ -32,13 +32,6 @@ def test_a_level_and_its_score_are_inverse():
     np.testing.assert_allclose(TRUE.level_db(TRUE.score(level)), level, atol=0.02)
 
 
-def test_variance_grows_with_age_up_to_the_stationary_one():
-    variance = np.asarray(TRUE.variance(jnp.array([0.0, 1.0, 10.0, 100.0, 1e5])))
-    assert np.all(np.diff(variance) > 0)
-    assert variance[0] == pytest.approx(1 - 0.85**2)
-    assert variance[-1] == pytest.approx(1.0)
-
-
 def test_fit_recovers_shares_and_memories():
     found = jax.jit(lambda seen: fit_links(seen, 1.0))(draw(600, 900, seed=1))
     np.testing.assert_allclose(found.share, TRUE.share, atol=0.08)
@@ -53,18 +46,9 @@ def test_too_few_reports_are_refused():
 
 def test_samples_spread_as_the_truth_does_about_what_is_believed(belief):
     seen = draw(400, 560)
-    links = jax.jit(lambda b: sample_links(jax.random.key(3), b, 64, 60, 1.0))(belief)
-    score = TRUE.score(links.sinr_db[:, :, 29])
+    sinr_db = jax.jit(lambda b: sample_links(jax.random.key(3), b, 64, 60))(belief)
+    score = TRUE.score(sinr_db[:, :, 29])
     truth = np.asarray(TRUE.score(seen[:, 529]))
     standard = (truth - np.asarray(score.mean(axis=0))) / np.asarray(score.std(axis=0))
     assert np.mean(standard) == pytest.approx(0.0, abs=0.15)
     assert np.std(standard) == pytest.approx(1.0, abs=0.12)
-
-
-def test_more_reports_a_second_believe_the_links_better(belief):
-    def error(period_s):
-        links = sample_links(jax.random.key(4), belief, 16, 120, period_s)
-        return jnp.mean((links.believed_db - links.sinr_db) ** 2)
-
-    errors = np.asarray(jax.jit(jax.vmap(error))(jnp.array([1.0, 5.0, 30.0])))
-    assert errors[0] < 0.95 * errors[1] and errors[1] < 0.95 * errors[2]

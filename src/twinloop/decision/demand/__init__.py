@@ -1,7 +1,7 @@
 """What users need of four resources to experience what was agreed, from samples of what may come."""
 
-from twinloop.decision.demand.futures import Futures, Outlook, look, plan, profile
-from twinloop.decision.demand.links import LinkBelief, LinkModel, Links, believe_links, fit_links, sample_links
+from twinloop.decision.demand.futures import Futures, Outlook, channel_power, look, plan, profile
+from twinloop.decision.demand.links import LinkBelief, LinkModel, believe_links, fit_links, sample_links
 from twinloop.decision.demand.need import (
     BINDING,
     FOLLOW,
@@ -24,7 +24,6 @@ __all__ = [
     "Held",
     "LinkBelief",
     "LinkModel",
-    "Links",
     "Lived",
     "Outlook",
     "People",
@@ -33,6 +32,7 @@ __all__ = [
     "Store",
     "Supply",
     "believe_links",
+    "channel_power",
     "cheapest",
     "course_of",
     "fit_links",

@@ -37,13 +37,16 @@ def profile(futures: Futures, follow: Float[Array, " users"]) -> Float[Array, "s
 
     0 grants the same band in every slot, which serves log quality best; 1 the same rate, which keeps buffers filled.
     """
-    power = channel_power(futures, follow)
+    power = channel_power(futures.believed, follow)
     return power / jnp.mean(power, axis=(0, 2), keepdims=True)
 
 
-def channel_power(futures: Futures, follow: Float[Array, " users"]) -> Float[Array, "samples users slots"]:
-    """Believed efficiency to the power of -follow; below .05 bit/s/Hz it counts as that."""
-    return jnp.maximum(futures.believed, _LEAST_SE) ** -follow[None, :, None]
+def channel_power(
+    efficiency: Float[Array, "*samples users slots"], follow: Float[Array, " users"]
+) -> Float[Array, "*samples users slots"]:
+    """Efficiency [bit/s/Hz] to the power of -follow; below .05 it counts as that."""
+    exponent = jnp.broadcast_to(-follow[:, None], efficiency.shape)
+    return jnp.maximum(efficiency, _LEAST_SE) ** exponent
 
 
 def plan(rules: Rules, futures: Futures, follow: Float[Array, " users"]) -> Course:

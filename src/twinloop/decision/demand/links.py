@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtr, ndtri
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 _LEAST_P = 1e-3
 _FAST_S, _SLOW_S = 10.0, 90.0
@@ -40,14 +40,6 @@ class LinkModel(eqx.Module):
         """Variance of what is new in every report."""
         return 1.0 - jnp.sum(self.share)
 
-    def variance(self, age_s: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """Variance of z given one report of that age and nothing else: 1 - (sum_k share_k exp(-age / memory_k))^2.
-
-        It grows to the stationary 1; even a fresh report leaves what is new in every slot.
-        """
-        slow, fast = (self.share[k] * jnp.exp(-age_s / self.memory_s[k]) for k in range(2))
-        return 1.0 - (slow + fast) ** 2
-
 
 class LinkBelief(eqx.Module):
     """What is known of every user's link after its last report, `age_s` ago: mean of both processes, one covariance."""
@@ -56,13 +48,6 @@ class LinkBelief(eqx.Module):
     mean: Float[Array, "users 2"]
     covariance: Float[Array, "2 2"]
     age_s: Float[Array, " users"]
-
-
-class Links(eqx.Module):
-    """Links that may come: what they are, and what the twins will hold for them when the slot is decided."""
-
-    sinr_db: Float[Array, "samples users slots"]
-    believed_db: Float[Array, "samples users slots"]
 
 
 def fit_links(sinr_db: Float[Array, "users reports"], step_s: float, levels: int = 65) -> LinkModel:
@@ -124,16 +109,11 @@ def believe_links(
 
 
 def sample_links(
-    key: PRNGKeyArray, belief: LinkBelief, samples: int, slots: int, period_s: float | Float[Array, ""]
-) -> Links:
-    """`samples` futures of `slots` slots of 1 s, while every user reports once in `period_s`.
-
-    The first slot is one after the last report's age. A slot is decided on the latest report, which is 1 s to 1 s +
-    `period_s` old: believed is the slow process as foreseen before the window, and of what the report was above it the
-    part that is still to be expected.
-    """
+    key: PRNGKeyArray, belief: LinkBelief, samples: int, slots: int
+) -> Float[Array, "samples users slots"]:
+    """SINR [dB] in `samples` futures of `slots` slots of 1 s; the first slot is one after the last report's age."""
     model, users = belief.model, belief.mean.shape[0]
-    k_first, k_aged, k_walk, k_noise, k_phase = jax.random.split(key, 5)
+    k_first, k_aged, k_walk, k_noise = jax.random.split(key, 4)
     root = jnp.linalg.cholesky(belief.covariance + 1e-6 * jnp.eye(2))
     first = belief.mean[None] + jax.random.normal(k_first, (samples, users, 2)) @ root.T
     faded = jnp.exp(-belief.age_s[:, None] / model.memory_s[None])[None]
@@ -148,27 +128,4 @@ def sample_links(
 
     _, path = jax.lax.scan(walk, first, jax.random.normal(k_walk, (slots, samples, users, 2)))
     noise = jnp.sqrt(jnp.maximum(model.noise, 0.0)) * jax.random.normal(k_noise, path.shape)
-    score = jnp.moveaxis(path + noise, 0, 2)
-    held = _held(belief, score, period_s, jax.random.uniform(k_phase, (users,)))
-    return Links(model.level_db(score), model.level_db(held))
-
-
-def _held(
-    belief: LinkBelief,
-    score: Float[Array, "samples users slots"],
-    period_s: float | Float[Array, ""],
-    phase: Float[Array, " users"],
-) -> Float[Array, "samples users slots"]:
-    model, slots = belief.model, score.shape[2]
-    at = jnp.arange(slots)[None]
-    period = jnp.maximum(jnp.asarray(period_s, jnp.float32), 1.0)
-    age = 1 + jnp.floor(jnp.mod(at + phase[:, None] * period, period)).astype(jnp.int32)
-    source: Int[Array, "users slots"] = at - age
-    before: Bool[Array, "users slots"] = source < 0
-    ahead = belief.age_s[:, None] + at
-    slow = belief.mean[:, :1] * jnp.exp(-ahead / model.memory_s[0])
-    fast = belief.mean[:, 1:] * jnp.exp(-ahead / model.memory_s[1])
-    seen = jnp.take_along_axis(score, jnp.broadcast_to(jnp.maximum(source, 0)[None], score.shape), axis=2)
-    kept = model.share[1] * jnp.exp(-age / model.memory_s[1]) / jnp.maximum(1.0 - model.share[0], 1e-6)
-    told = slow[None] + kept[None] * (seen - slow[None])
-    return jnp.where(before[None], (slow + fast)[None], told)
+    return model.level_db(jnp.moveaxis(path + noise, 0, 2))

@@ -108,7 +108,7 @@ def predict_demand(
     """minimise c.x over x = (bandwidth, cycles, cache, sensing) subject to P(mean E_u(x) >= ELA_u) >= `confidence`.
 
     `futures` has a leading axis, one entry for each of `reports_per_s`: the same worlds, believed as reports at that
-    rate let the twins believe them (`sample_links`). Mean E over the window is taken as normal with the mean of the
+    rate let the twins believe them. Mean E over the window is taken as normal with the mean of the
     samples and the variance of the samples plus that of the model. For each sensing rate and each of `FOLLOW` the least
     bandwidth is found by `least_amount`; the cycles that its bits take with the same confidence (`needed_cycles`) fix
     the cheapest mix of cycles and cache; the cheapest combination that reaches the agreement is taken, the one nearest
@@ -214,7 +214,7 @@ def _finished(
         cache_bytes=chosen.mix.cache_bytes,
         reports_per_s=reports,
         follow=follow,
-        scale=jnp.mean(channel_power(world, follow), axis=(0, 2)),
+        scale=jnp.mean(channel_power(world.believed, follow), axis=(0, 2)),
         experience=mean,
         low=jnp.clip(mean - _Z90 * spread, 1.0, 5.0),
         high=jnp.clip(mean + _Z90 * spread, 1.0, 5.0),

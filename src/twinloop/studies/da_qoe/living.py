@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32
 from scipy.ndimage import maximum_filter1d
 
+from twinloop.errors import OutputError
 from twinloop.loop import Loop, LoopState
 from twinloop.network import SimulatedNetwork
 from twinloop.qoe import Conditions, behaviour_of, environment_of
@@ -119,7 +120,8 @@ def live_all(
 ) -> dict[Place, Lived]:
     """Every run, those on file from file; a file is written as soon as its run is over.
 
-    Batches of like cases are lived by `workers`, processes of their own where there are several.
+    Batches of like cases are lived by `workers`, processes of their own where there are several. Raises OutputError
+    where what was just written cannot be read.
     """
     folder.joinpath("runs").mkdir(parents=True, exist_ok=True)
     held = {place: load_lived(saved(folder, place)) for place in places}
@@ -130,8 +132,14 @@ def live_all(
     for minutes in _lived_in_turn(lacking, folder) if workers == 1 else _lived_apart(lacking, folder, workers):
         done += minutes
         progress(done, total)
-    anew = {place: load_lived(saved(folder, place)) for place in lacking}
-    return {place: run for place, run in (held | anew).items() if run is not None}
+    there = held | {place: load_lived(saved(folder, place)) for place in lacking}
+    runs = {place: run for place, run in there.items() if run is not None}
+    lost = next((place for place in places if place not in runs), None)
+    if lost is not None:
+        raise OutputError(
+            f"{saved(folder, lost)} was written and cannot be read; is the disk sound? Give another --out"
+        )
+    return runs
 
 
 def _lived_in_turn(lacking: Sequence[Place], folder: Path) -> Iterator[int]:

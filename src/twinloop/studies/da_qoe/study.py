@@ -61,7 +61,7 @@ def study_da_qoe(
     whole = [Place(name, USERS, seed, minutes) for name in (*bases, *windows) for seed in numbers]
     others = [name for name in variants if name not in windows]
     beside = [Place(name, USERS, seed, short) for name in others for seed in numbers]
-    with _told(folder):
+    with _writing(folder):
         lived = live_all([*dict.fromkeys([*main, *whole, *beside])], folder, progress, workers)
     begun_alike = {
         Place(name, USERS, seed, short): first_minutes(lived[Place(name, USERS, seed, minutes)], short)
@@ -99,7 +99,7 @@ def study_da_qoe(
         "judgement": json.loads(judgement.to_json()),
         "cases": {name: CASES[name].about for name in (*schemes, *variants)},
     }
-    with _told(folder):
+    with _writing(folder):
         text = json.dumps(in_json(results), indent=1, allow_nan=False)
         (folder / "results.json").write_text(text + "\n", encoding="utf-8")
         chosen = {place: lived[place] for place in main}
@@ -108,7 +108,7 @@ def study_da_qoe(
 
 
 @contextmanager
-def _told(folder: Path) -> Generator[None]:
+def _writing(folder: Path) -> Generator[None]:
     """What may befall the folder or a worker, in one line: what was over is on file."""
     try:
         yield

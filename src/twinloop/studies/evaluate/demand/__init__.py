@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64
 
-from twinloop.decision import Demand
+from twinloop.decision import Demand, channel_power
 from twinloop.reporting import Curve, Figure, Panel, plot_curves
 from twinloop.studies.evaluate.demand.plans import PRICES, hear, know, plan
 from twinloop.studies.evaluate.demand.worlds import (
@@ -17,7 +17,6 @@ from twinloop.studies.evaluate.demand.worlds import (
     POPULATIONS,
     USERS,
     World,
-    channel_power,
     clairvoyant,
     draw_world,
     measure,

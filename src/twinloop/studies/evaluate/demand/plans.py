@@ -119,8 +119,7 @@ def _futures(key: PRNGKeyArray, twin: Twin, efficiency: Array, speed_mps: Array,
     )
 
     def at(reports_per_s: Float[Array, ""]) -> Futures:
-        links = sample_links(k_links, belief, SAMPLES, slots, 1.0 / reports_per_s)
-        coming = _rated(twin, links.sinr_db)
+        coming = _rated(twin, sample_links(k_links, belief, SAMPLES, slots))
         told = last_told(coming, before, jnp.broadcast_to(reports_per_s, (USERS,)))
         return Futures(
             efficiency=jnp.where(given, efficiency[None], coming),
@@ -148,7 +147,7 @@ def last_told(
     before: Float[Array, " users"],
     reports_per_s: Float[Array, " users"],
 ) -> Float[Array, "*samples users slots"]:
-    """The efficiency that the latest report before each slot told; `before` is that of the last one before the window.
+    """The efficiency [bit/s/Hz] that the latest report before each slot told; `before`: the last one before the window.
 
     A user reports once in 1 / reports_per_s slots, last in the slot before the window.
     """

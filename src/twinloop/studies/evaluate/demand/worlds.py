@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
+from twinloop.decision import FOLLOW, channel_power
 from twinloop.entities import Action
 from twinloop.qoe import SCORE_VARIANCE, draw_models
 from twinloop.scenario import Scenario, build_loop
@@ -34,14 +35,12 @@ POPULATIONS = {
     "walking, 2-5 km/h": {"mobility": "levy", "speed_kmh": [2.0, 5.0]},
     "on paths, 2-40 km/h": {"mobility": "path", "speed_kmh": [2.0, 40.0]},
 }
-FOLLOW = (0.0, 0.5, 1.0)
 _PATHS = (
     ((100, 100), (900, 100), (900, 700), (100, 700)),
     ((200, 400), (800, 400), (800, 650), (200, 650)),
     ((500, 80), (920, 400), (500, 720), (80, 400)),
     ((150, 200), (500, 300), (850, 200), (700, 600), (300, 600)),
 )
-_LEAST_SE = 0.05
 _SPAN, _GRID, _HALVINGS = 512.0, 19, 6
 _PLENTY = 1e14
 
@@ -136,13 +135,6 @@ def granted(
     """The clairvoyant's grant: it means `bandwidth_hz` over the window and follows the links as they are."""
     power = channel_power(efficiency, follow)
     return bandwidth_hz[:, None] * power / jnp.mean(power, axis=1, keepdims=True)
-
-
-def channel_power(
-    efficiency: Float[Array, "users slots"], follow: Float[Array, " users"]
-) -> Float[Array, "users slots"]:
-    """Efficiency to the power of -follow; below .05 bit/s/Hz it counts as that."""
-    return jnp.maximum(efficiency, _LEAST_SE) ** -follow[:, None]
 
 
 def clairvoyant(world: World, cache_bytes: Float[Array, " users"]) -> tuple[np.ndarray, np.ndarray]:

@@ -143,7 +143,7 @@ def _by_rater(rated: Rated, seed: int, progress: Tell) -> Judgement:
 
 
 def rater_claims(from_mos: RaterErrors, personal: Mapping[int, RaterErrors]) -> tuple[Claim, ...]:
-    """What the issue asks of single raters with ten own ratings, and beyond it what fifty bring from logs alone."""
+    """What was promised of single raters with ten own ratings, and beyond it what fifty bring from logs alone."""
     error = from_mos.rmse("personal")
     asked, further = personal[OWN_RATINGS].better(), personal[PERSONAL_RATINGS].better()
     better = f"own ratings, better than the general model for at least {LEAST_SHARE:.0%} of raters"
