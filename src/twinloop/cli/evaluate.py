@@ -29,6 +29,8 @@ from twinloop.errors import DataError, OutputError
 if TYPE_CHECKING:
     import twinloop.studies
 
+_WIDEST = 1000
+
 app = typer.Typer(
     help="Judge emulators, generators, collection and upkeep on data not used in fitting.", no_args_is_help=True
 )
@@ -256,7 +258,8 @@ def show(judgement: "twinloop.studies.Judgement", out: Path | None, json: Path |
     """Prints a judgement; writes its figures into the folder `out` and its figures as numbers into `json`."""
     console = Console()
     for metrics, rows in _alike(judgement).items():
-        console.print(_table(judgement, metrics, rows))
+        table = _table(judgement, metrics, rows)
+        _wide_enough(console, table).print(table)
     for name, value in judgement.numbers.items():
         console.print(f"{name.replace('_', ' ')}: {value:,.4g}")
     for line in judgement.method:
@@ -268,6 +271,14 @@ def show(judgement: "twinloop.studies.Judgement", out: Path | None, json: Path |
         _write(json, judgement.to_json())
     for path in judgement.save(out) if out is not None else ():
         console.print(f"wrote {escape(str(path))}", soft_wrap=True)
+
+
+def _wide_enough(console: Console, table: Table) -> Console:
+    """The console itself on a terminal; in a file or a pipe one as wide as the table, so that no figure is cut."""
+    if console.is_terminal:
+        return console
+    unbounded = console.options.update(width=_WIDEST)
+    return Console(width=max(console.width, console.measure(table, options=unbounded).maximum))
 
 
 def _alike(judgement: "twinloop.studies.Judgement") -> dict[tuple[str, ...], list["twinloop.studies.Row"]]:
@@ -289,6 +300,8 @@ def _table(
     headers = (*judgement.labels, "role", *metrics)
     table = Table(*headers, box=None, pad_edge=False, title=judgement.title)
     table.title_justify = "left"
+    for column in table.columns:
+        column.overflow = "fold"
     for row in rows:
         colour = {"proposed": "bold", "baseline": "default", "reference": "dim"}[row.role]
         *about, name = row.names

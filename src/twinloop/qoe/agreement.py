@@ -81,13 +81,8 @@ def agreements_kept(
 
 def _run_lengths(below: Bool[Array, "users cells"]) -> Int[Array, "users cells"]:
     """How many cells in a row, up to each, are below."""
-
-    def count(run: Int[Array, " users"], now: Bool[Array, " users"]) -> tuple[Array, Array]:
-        run = jnp.where(now, run + 1, 0)
-        return run, run
-
-    _, runs = jax.lax.scan(count, jnp.zeros(below.shape[0], jnp.int32), below.T)
-    return runs.T
+    place = jnp.broadcast_to(jnp.arange(1, below.shape[1] + 1), below.shape)
+    return place - jax.lax.cummax(jnp.where(below, 0, place), axis=1)
 
 
 def by_class(kept: Kept, classes: Int[Array, " users"], number: int) -> ClassKept:
