@@ -108,7 +108,7 @@ def _draw(axis: Axes, panel: Panel) -> None:
     for number, (x, label) in enumerate(panel.marks):
         axis.axvline(x, color=MUTED, linewidth=1.0, linestyle=(0, (2, 2)))
         height = 0.98 - 0.07 * (number % 4)
-        style = {"verticalalignment": "top", "fontsize": 10.5, "color": MUTED}
+        style = {"verticalalignment": "top", "fontsize": 10.5, "color": MUTED, "zorder": 1.5}
         box = {"facecolor": SURFACE, "edgecolor": "none", "alpha": 0.75, "pad": 0.8}
         axis.text(x, height, f" {label}", transform=axis.get_xaxis_transform(), bbox=box if label else None, **style)
     if not (panel.log_x or panel.dotted):
