@@ -14,8 +14,8 @@ os.environ.setdefault(
     "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
 _CACHE = Path(__file__).parent.parent / ".cache"
-# Two processes that compile dcor into one folder at once leave a cache that LLVM aborts on.
-os.environ.setdefault("NUMBA_CACHE_DIR", str(_CACHE / "numba" / os.environ.get("PYTEST_XDIST_WORKER", "main")))
+# dcor, the peer of distance correlation, runs uncompiled: numba's LLVM aborts now and then beside XLA's.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 install_import_hook("twinloop", "beartype.beartype")
 
 import jax  # noqa: E402 - the import hook must stand before anything imports twinloop

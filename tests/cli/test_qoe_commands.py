@@ -188,3 +188,14 @@ def test_satisfied_users_are_foretold_better_by_their_own_model_than_by_their_me
         judged.estimate("RMSE", name).value for name in ("user's own model", "user's mean score", "general model")
     )
     assert own < mean and own < general
+
+
+def test_figures_of_a_wide_table_are_whole_in_a_pipe(capsys):
+    from twinloop.cli.evaluate import show
+    from twinloop.studies import Estimate, Judgement, Row
+
+    names = [f"share of those who were found again by fit {number}" for number in range(6)]
+    values = {name: Estimate(0.5 + number / 10, 0.405, 1.595) for number, name in enumerate(names)}
+    show(Judgement("Wide", ("fit",), (Row(("a fit",), "proposed", values),), (), {}, (), {}), None, None)
+    said = capsys.readouterr().out
+    assert all(f"{0.5 + number / 10:.3f} [0.405, 1.595]" in said and name in said for number, name in enumerate(names))

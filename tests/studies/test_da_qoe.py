@@ -190,6 +190,12 @@ def test_a_run_file_that_cannot_be_read_is_lived_again(tmp_path, monkeypatch, da
     assert list(lived) == places and told == [(MINUTES, 2 * MINUTES), (2 * MINUTES, 2 * MINUTES)]
 
 
+def test_a_run_that_is_gone_after_it_was_lived_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(living, "_lived_in_turn", lambda lacking, folder: iter(()))
+    with pytest.raises(OutputError, match="was written and cannot be read"):
+        living.live_all([Place("pf", 16, 1, MINUTES)], tmp_path, lambda done, total: None, workers=1)
+
+
 @pytest.mark.parametrize("taken", ["runs", "results.json"])
 def test_a_folder_that_cannot_take_a_study_is_said_in_a_line(tmp_path, taken):
     for seed in (1, 2):

@@ -108,11 +108,11 @@ def predict_demand(
     """minimise c.x over x = (bandwidth, cycles, cache, sensing) subject to P(mean E_u(x) >= ELA_u) >= `confidence`.
 
     `futures` has a leading axis, one entry for each of `reports_per_s`: the same worlds, believed as reports at that
-    rate let the twins believe them. Mean E over the window is taken as normal with the mean of the
-    samples and the variance of the samples plus that of the model. For each sensing rate and each of `FOLLOW` the least
-    bandwidth is found by `least_amount`; the cycles that its bits take with the same confidence (`needed_cycles`) fix
-    the cheapest mix of cycles and cache; the cheapest combination that reaches the agreement is taken, the one nearest
-    to it where none does.
+    rate let the twins believe them. Mean E over the window is taken as normal with the mean of the samples and the
+    variance of the samples plus that of the model. For each sensing rate and each of `FOLLOW` the least bandwidth is
+    found by `least_amount`; the cycles that its bits take with the same confidence (`needed_cycles`) fix the cheapest
+    mix of cycles and cache; the cheapest combination that reaches the agreement is taken, the one nearest to it where
+    none does.
 
     Source: paper 000, III-C.2 and Fig. 3; the player and the samples are ours. Left out: that people share what they
     are given (level two adds the demands up), correlation between the minutes' model errors.

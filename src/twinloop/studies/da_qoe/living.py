@@ -136,9 +136,7 @@ def live_all(
     runs = {place: run for place, run in there.items() if run is not None}
     lost = next((place for place in places if place not in runs), None)
     if lost is not None:
-        raise OutputError(
-            f"{saved(folder, lost)} was written and cannot be read; is the disk sound? Give another --out"
-        )
+        raise OutputError(f"{saved(folder, lost)} was written and cannot be read; the same command lives it again")
     return runs
 
 
