@@ -13,15 +13,12 @@ os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
-_CACHE = Path(__file__).parent.parent / ".cache"
-# dcor, the peer of distance correlation, runs uncompiled: numba's LLVM aborts now and then beside XLA's.
-os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
 install_import_hook("twinloop", "beartype.beartype")
 
 import jax  # noqa: E402 - the import hook must stand before anything imports twinloop
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", str(_CACHE / "jax"))
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 

@@ -100,7 +100,7 @@ def test_too_few_cycles_hurt_and_a_common_budget_helps(world):
     assert float(none.experience.mean()) < float(free.experience.mean()) - 0.1
     even = jnp.full(users, 1.001 * used / users)
     kept, shared = measure(world.truth, grant, even, cache, alone), measure(world.truth, grant, even, cache, together)
-    assert np.all(np.asarray(kept.cycles_per_s) <= np.asarray(even))
+    assert np.all(np.asarray(kept.cycles_per_s) <= (1 + 1e-5) * np.asarray(even))
     np.testing.assert_allclose(shared.experience, free.experience, atol=1e-4)
     assert float(kept.experience.mean()) < float(shared.experience.mean())
 
