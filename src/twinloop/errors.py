@@ -3,9 +3,11 @@
 TwinloopError
 ├── ScenarioError      a scenario that cannot be used: unknown name or field, impossible value
 ├── DataError          a data file that is missing, empty, truncated or wrong; names file, line and column
+├── FormatError        a message or payload that cannot be read; names offset or line, field, and what is allowed
 ├── ModelError         a file of a trained model that is missing, damaged, or of another kind of model
 ├── OutputError        a run directory that cannot be written, is in use, or does not hold what is asked of it
 ├── ResourceError      the machine is too small for what was asked
+├── StorageError       a database that cannot be opened, read or written, or a backup that cannot be used
 └── MissingExtraError  an optional part is not installed
 """
 
@@ -50,12 +52,20 @@ class DataError(TwinloopError):
         super().__init__(f"{place}: {problem}" + (f"; expected {expected}" if expected else ""))
 
 
+class FormatError(TwinloopError):
+    """A message, a line or a stored payload cannot be read: broken, of an unknown type, above a limit."""
+
+
 class ModelError(TwinloopError):
     """A file of a trained model is missing, damaged, or belongs to another kind of model."""
 
     def __init__(self, path: Path | str, problem: str, expected: str) -> None:
         self.path = Path(path)
         super().__init__(f"{path}: {problem}; expected {expected}")
+
+
+class StorageError(TwinloopError):
+    """A database cannot be opened, read or written as asked, or a backup cannot be used."""
 
 
 class MissingExtraError(TwinloopError):

@@ -5,16 +5,18 @@ network -report-> collection -observations-> twins -> emulation -> abstraction -
 | +------------------------------------ enforcement <---------------------- approved ---------------------+
 """
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from twinloop.abstraction import Abstractor, Features
-from twinloop.collection import AbstractCollector, CollectionState, Control, Observations, Standing, collect, granted
+from twinloop.collection import AbstractCollector, CollectionState, Control, Observations, collect, granted
 from twinloop.decision import (
     AbstractAllocation,
     AbstractReservation,
@@ -27,20 +29,12 @@ from twinloop.decision import (
 from twinloop.emulation import AbstractEmulator, Forecast, Foresight, within_alarms
 from twinloop.enforcement import Pending, enforce
 from twinloop.entities import Action
-from twinloop.network import AbstractNetwork
+from twinloop.network import AbstractNetwork, Report
 from twinloop.simulator import Outcome
 from twinloop.slicing import SliceTable
-from twinloop.twins import (
-    Twins,
-    Views,
-    age_s,
-    aggregate_slices,
-    assimilate,
-    believed_experience,
-    evidence,
-    retire_silent,
-)
-from twinloop.validation import Approved, Judge, Verdict, validate
+from twinloop.trace import Trace, trace_of
+from twinloop.twins import Twins, aggregate_slices, assimilate, evidence, retire_silent, welcome
+from twinloop.validation import Approved, Judge, Verdict, recheck, validate
 
 NetworkT = TypeVar("NetworkT", bound=AbstractNetwork[Any])
 
@@ -85,34 +79,6 @@ class LoopState(eqx.Module):
     pending: Pending
 
 
-class Trace(eqx.Module):
-    """What one slot leaves behind: the decision in effect, what was seen, how good the twins were, and the verdict.
-
-    `emulated` is what had been foretold for this slot of a few users, those of `watched_rows`; `views` what the twins
-    saw end in it, `believed` what users are held to have experienced in their last whole period.
-    """
-
-    in_effect: Action
-    asked: Standing
-    bits: Float[Array, " kinds"]
-    reports: Int[Array, ""]
-    late: Int[Array, ""]
-    duplicates: Int[Array, ""]
-    age_s: Float[Array, " attributes"]
-    fidelity: Float[Array, " attributes"]
-    emulated: Float[Array, "watched attributes"]
-    emulated_std: Float[Array, "watched attributes"]
-    slice_demand_hz: Float[Array, "cells slices"]
-    slice_demand_cycles_per_s: Float[Array, "servers slices"]
-    code: Int[Array, ""]
-    winner: Int[Array, ""]
-    score_proposed: Float[Array, ""]
-    score_standing: Float[Array, ""]
-    effect: Int[Array, ""]
-    views: Views
-    believed: Float[Array, " users"]
-
-
 def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopState, PyTree, Trace]:
     """One slot: report, collect, assimilate, emulate, abstract, propose, validate, enforce, adapt.
 
@@ -120,10 +86,8 @@ def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopStat
     twins), and the trace.
     """
     k_report, k_validate, k_enforce = jax.random.split(key, 3)
+    plant, report, seen, twin = _sensed(k_report, loop, state)
     asked = granted(state.collection.request, state.sensing)
-    plant, report = loop.network.report(k_report, state.plant, asked)
-    seen = loop.control.spoil(collect(report), report.slot)
-    twin = _mirror(loop, state, seen)
     emulation, forecast = loop.emulator.emulate(state.emulation, twin, report.slot)
     forecast = within_alarms(forecast, twin, asked.users.alarm, asked.cells.alarm, asked.servers.alarm)
     features = loop.abstractor.abstract(twin, forecast, loop.slices)
@@ -138,7 +102,7 @@ def slot(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopStat
     taught = evidence(twin, seen, state.forecast)
     collection = loop.collector.adapt(state.collection, taught, report.slot)
     standing = loop.collector.standing(state.collection, taught)
-    trace = _trace(loop, state, seen, twin, features, verdict, pending, standing)
+    trace = trace_of(standing, state.forecast, seen, twin, features, verdict, pending, loop.slot_s)
     kept = state.reservation, state.sensing
     after = LoopState(plant, collection, twin, emulation, forecast, allocations, *kept, verdict.approved, pending)
     return after, lived, trace
@@ -167,22 +131,81 @@ def window(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[LoopSt
     verdict = validate(
         key, loop.window_judge, state.twin, state.forecast, features, proposals, standing, loop.slices, respond
     )
-    reservation = reserved_by(verdict.approved.action)
     needs = [appraisal.foretold for _, appraisal in reserved if appraisal.foretold is not None]
     sensing = needs[0].reports_per_s if needs else state.sensing
-    after = eqx.tree_at(
-        lambda s: (s.reservation, s.sensing, s.standing), state, (reservation, sensing, verdict.approved)
-    )
+    after = eqx.tree_at(lambda s: s.sensing, _standing_on(state, verdict.approved), sensing)
     return after, verdict, tuple(appraisal for _, appraisal in reserved)
 
 
-def watched_rows(users: int) -> np.ndarray:
-    """Rows of the users whose forecasts a trace keeps: at most four, evenly chosen."""
-    return np.unique(np.linspace(0, users - 1, min(users, 4)).astype(np.int32))
+def hold(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> LoopState:
+    """The safe slot: what arrived is mirrored, nothing is decided, the standing decision is asked for again.
+
+    Left out: a forecast. Until the next whole slot, reports are compared with the last one that was made.
+    """
+    k_report, _, k_enforce = jax.random.split(key, 3)
+    plant, report, _, twin = _sensed(k_report, loop, state)
+    plant, pending = enforce(
+        k_enforce, loop.network, plant, state.standing, state.pending, report.receipts, loop.retries
+    )
+    return eqx.tree_at(lambda s: (s.plant, s.twin, s.pending), state, (plant, twin, pending))
 
 
-def _mirror(loop: Loop[Any], state: LoopState, seen: Observations) -> Twins:
-    twin = assimilate(state.twin, seen, state.forecast, seen.slot)
+def adopt(loop: Loop[Any], state: LoopState, approved: Approved) -> tuple[LoopState, Int[Array, ""]]:
+    """What an earlier verdict approved and a person has now consented to stands from the next slot on, if it is still
+    safe for the twins as they are now; the code (`RESULTS`) says so, and the state is unchanged where it is not.
+    """
+    features = loop.abstractor.abstract(state.twin, state.forecast, loop.slices)
+    code = recheck(approved, state.standing.action, features, loop.slices)
+    adopted = _standing_on(state, approved)
+    return jax.tree.map(lambda new, old: jnp.where(code == 0, new, old), adopted, state), code
+
+
+@dataclass
+class Guard:
+    """Keeps the deadline of slots in a network that does not wait. `slot` and `hold` are those functions, compiled."""
+
+    slot: Callable[[PRNGKeyArray, Loop[Any], LoopState], tuple[LoopState, PyTree, Trace]]
+    hold: Callable[[PRNGKeyArray, Loop[Any], LoopState], LoopState]
+    worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "slot"))
+    late: "Future[Any] | None" = None
+
+
+def guarded_slot(
+    guard: Guard, key: PRNGKeyArray, loop: Loop[Any], state: LoopState, timeout_s: float, distrust: str = ""
+) -> tuple[LoopState, Trace | None, str]:
+    """`slot` if it ends within `timeout_s`, else the safe one; a late result is dropped, and until its stage has ended
+    no other is begun. Where there is a reason for `distrust`, nothing is decided at all.
+
+    Returns the next state, the trace or None, and why the slot was safe, "" where it was a whole one.
+    """
+    if distrust:
+        return guard.hold(key, loop, state), None, distrust
+    if guard.late is not None and not guard.late.done():
+        return guard.hold(key, loop, state), None, "the last slot's decision is still not ready"
+    guard.late = guard.worker.submit(guard.slot, key, loop, state)
+    try:
+        after, _, trace = jax.block_until_ready(guard.late.result(timeout_s))
+    except TimeoutError:
+        return guard.hold(key, loop, state), None, f"no decision within {timeout_s:g} s"
+    except Exception as error:
+        return guard.hold(key, loop, state), None, f"a stage failed: {type(error).__name__}: {error}"
+    return after, trace, ""
+
+
+def _standing_on(state: LoopState, approved: Approved) -> LoopState:
+    return eqx.tree_at(lambda s: (s.reservation, s.standing), state, (reserved_by(approved.action), approved))
+
+
+def _sensed(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> tuple[PyTree, Report, Observations, Twins]:
+    """What the network reports, what is seen of it, and the twins after it."""
+    plant, report = loop.network.report(key, state.plant, granted(state.collection.request, state.sensing))
+    seen = loop.control.spoil(collect(report), report.slot)
+    return plant, report, seen, _mirror(loop, state, seen, report.newcomers)
+
+
+def _mirror(loop: Loop[Any], state: LoopState, seen: Observations, newcomers: Bool[Array, " users"] | None) -> Twins:
+    known = state.twin if newcomers is None else welcome(state.twin, newcomers)
+    twin = assimilate(known, seen, state.forecast, seen.slot)
     after = jnp.where(loop.control.frozen, _NEVER, SILENT_SLOTS)
     twin = eqx.tree_at(lambda t: t.users, twin, retire_silent(twin.users, seen.slot, after))
     believed, standing = loop.abstractor.params, state.standing.action
@@ -207,44 +230,3 @@ def _filled(loop: Loop[Any], state: LoopState, reservation: Reservation, feature
     """The reservation with the flows that the first slot policy gives it."""
     allocation, _ = loop.allocations[0].allocate(features, reservation, state.allocations[0])
     return assemble_action(reservation, allocation, loop.slices)
-
-
-def _trace(
-    loop: Loop[Any],
-    state: LoopState,
-    seen: Observations,
-    twin: Twins,
-    features: Features,
-    verdict: Verdict,
-    pending: Pending,
-    standing: Standing,
-) -> Trace:
-    users = twin.users.current
-    known = (users.slot >= 0) & users.active[:, None]
-    count = jnp.maximum(jnp.sum(known, axis=0), 1)
-    compared = known & (users.error >= 0)
-    policy = verdict.approved.policy
-    kinds = (seen.users, seen.cells, seen.servers)
-    foretold, rows = state.forecast.users, watched_rows(users.active.shape[0])
-    return Trace(
-        in_effect=pending.confirmed,
-        asked=standing,
-        bits=jnp.stack([kind.bits for kind in kinds]),
-        reports=jnp.stack([kind.reports for kind in kinds]).sum(),
-        late=jnp.stack([kind.late for kind in kinds]).sum(),
-        duplicates=jnp.stack([kind.duplicates for kind in kinds]).sum(),
-        age_s=jnp.sum(jnp.where(known, age_s(users, seen.slot, loop.slot_s), 0.0), axis=0) / count,
-        fidelity=jnp.sum(jnp.where(compared, 1.0 - users.error, 0.0), axis=0)
-        / jnp.maximum(jnp.sum(compared, axis=0), 1),
-        emulated=foretold.emulated[rows],
-        emulated_std=foretold.std[rows],
-        slice_demand_hz=features.slice_demand_hz,
-        slice_demand_cycles_per_s=features.slice_demand_cycles_per_s,
-        code=verdict.code,
-        winner=policy,
-        score_proposed=verdict.score[1 + verdict.best],
-        score_standing=verdict.score[0],
-        effect=pending.effect,
-        views=twin.swipes.latest,
-        believed=jnp.zeros(users.active.shape) if twin.experience is None else believed_experience(twin.experience),
-    )

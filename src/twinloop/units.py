@@ -3,9 +3,13 @@
 """
 
 import re
+from typing import TypeVar
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+Amount = TypeVar("Amount", float, np.ndarray)
 
 BOLTZMANN_NOISE_DBM_PER_HZ = -174.0
 SPEED_OF_LIGHT_MPS = 299_792_458.0
@@ -51,3 +55,58 @@ def seconds_from_text(text: str) -> float:
     if seconds <= 0:
         raise ValueError(f"{text!r} is not a duration above zero")
     return seconds
+
+
+def bps_from_kbps(rate_kbps: Amount) -> Amount:
+    """Bits per second from kilobits (1,000 bits) per second."""
+    return rate_kbps * 1e3
+
+
+def bps_from_mbps(rate_mbps: Amount) -> Amount:
+    """Bits per second from megabits (10^6 bits) per second."""
+    return rate_mbps * 1e6
+
+
+def bits_from_bytes(volume_bytes: Amount) -> Amount:
+    """Bits from bytes of eight bits."""
+    return volume_bytes * 8.0
+
+
+def bits_from_kbit(volume_kbit: Amount) -> Amount:
+    """Bits from kilobits, 1,000 bits each."""
+    return volume_kbit * 1e3
+
+
+def bits_from_mbit(volume_mbit: Amount) -> Amount:
+    """Bits from megabits, 10^6 bits each."""
+    return volume_mbit * 1e6
+
+
+def bits_from_mbyte(volume_mbyte: Amount) -> Amount:
+    """Bits from megabytes, 10^6 bytes each."""
+    return volume_mbyte * 8e6
+
+
+def s_from_ms(time_ms: Amount) -> Amount:
+    """Seconds from milliseconds."""
+    return time_ms / 1e3
+
+
+def s_from_us(time_us: Amount) -> Amount:
+    """Seconds from microseconds."""
+    return time_us / 1e6
+
+
+def s_from_tenths_ms(time_tenths_ms: Amount) -> Amount:
+    """Seconds from tenths of a millisecond, the unit of delays in TS 28.552, 5.1.3.3."""
+    return time_tenths_ms / 1e4
+
+
+def ratio_from_percent(share_percent: Amount) -> Amount:
+    """Ratio from per cent."""
+    return share_percent / 1e2
+
+
+def ratio_from_ppm(share_ppm: Amount) -> Amount:
+    """Ratio from parts in a million, the unit of loss rates in TS 28.552, 5.1.3.1."""
+    return share_ppm / 1e6

@@ -17,6 +17,8 @@ from twinloop.cli.data import app as data_app
 from twinloop.cli.doctor import doctor
 from twinloop.cli.evaluate import app as evaluate_app
 from twinloop.cli.experience import app as qoe_app
+from twinloop.cli.live.agent import agent
+from twinloop.cli.live.serve import serve
 from twinloop.cli.run import run
 from twinloop.cli.scenario import app as scenario_app
 from twinloop.cli.studies.study import app as study_app
@@ -34,6 +36,8 @@ app = typer.Typer(
 app.command()(run)
 app.command()(compare)
 app.command()(doctor)
+app.command()(serve)
+app.command()(agent)
 app.add_typer(scenario_app, name="scenario")
 app.add_typer(data_app, name="data")
 app.add_typer(evaluate_app, name="evaluate")

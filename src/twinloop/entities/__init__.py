@@ -9,6 +9,7 @@ from twinloop.entities.attributes import (
     Attribute,
     column,
 )
+from twinloop.entities.directory import Directory
 from twinloop.entities.services import SERVICES, Service
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "USER_ATTRIBUTES",
     "Action",
     "Attribute",
+    "Directory",
     "Service",
     "column",
 ]

@@ -70,13 +70,17 @@ class Receipts(eqx.Module):
 
 
 class Report(eqx.Module):
-    """Everything that arrived in `slot`, the slot of arrival."""
+    """Everything that arrived in `slot`, the slot of arrival.
+
+    `newcomers` are rows of users that somebody else takes from this slot on, None in a network where nobody does.
+    """
 
     slot: Int[Array, ""]
     users: Reports
     cells: Reports
     servers: Reports
     receipts: Receipts
+    newcomers: Bool[Array, " users"] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Chunked execution of a loop: progress, interruption, saving, resuming, seeds, statistics."""
 
-from twinloop.runs.blocks import BLOCK_SLOTS, decide_window, use_persistent_cache, window_due
+from twinloop.runs.blocks import BLOCK_SLOTS, compiler_options, decide_window, use_persistent_cache, window_due
 from twinloop.runs.compare import BY_EXPERIENCE, compare, paired_interval, parse_policy
 from twinloop.runs.execute import RunResult, run
 from twinloop.runs.lanes import LaneBlock, Lanes
@@ -13,6 +13,7 @@ __all__ = [
     "Lanes",
     "RunResult",
     "compare",
+    "compiler_options",
     "decide_window",
     "free_directory",
     "paired_interval",

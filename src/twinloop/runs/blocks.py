@@ -236,7 +236,7 @@ def _programs(
     both: tuple[Callable[..., Any], ...] = (block, decide)
     programs: list[Any] = [eqx.filter_vmap(f, in_axes=axes) if at_once else f for f in both]
     jit: Any = eqx.filter_jit
-    lowered: list[Any] = [jit(f, compiler_options=_compiler_options()) for f in programs]
+    lowered: list[Any] = [jit(f, compiler_options=compiler_options()) for f in programs]
     decided: Any = (key, loop, world.state)
     if at_once:
         decided = jax.tree.map(lambda leaf: leaf[:at_once] if eqx.is_array(leaf) else leaf, decided)
@@ -251,7 +251,7 @@ def _programs(
 
 
 @cache
-def _compiler_options() -> dict[str, bool]:
+def compiler_options() -> dict[str, bool]:
     """Without its fusion emitters XLA compiles a loop in two thirds of the time, to code that is no slower; nothing
     where the compiler does not know them.
     """

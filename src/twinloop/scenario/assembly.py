@@ -3,15 +3,16 @@ future.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import PyTree
 
 from twinloop.abstraction import Abstractor
 from twinloop.collection import control
@@ -46,7 +47,7 @@ from twinloop.emulation import (
 from twinloop.enforcement import nothing_pending
 from twinloop.entities import CELL_ATTRIBUTES, SERVER_ATTRIBUTES, USER_ATTRIBUTES, Action, Attribute
 from twinloop.loop import Loop, LoopState
-from twinloop.network import Channel, Plant, SimulatedNetwork
+from twinloop.network import AbstractNetwork, Channel, SimulatedNetwork
 from twinloop.scenario.collecting import build_collector, sensor_noise
 from twinloop.scenario.experience import begin_experiences, build_raters
 from twinloop.scenario.models import SLOT_S, Mismatch, Policy, Scenario, Twin
@@ -63,8 +64,10 @@ from twinloop.scenario.people import (
 from twinloop.scenario.physics import build_mobility, build_radio, build_topology
 from twinloop.simulator import Edge, Mobility, Params
 from twinloop.slicing import SliceSpec, SliceTable, create_slice, table_from_specs
-from twinloop.twins import Twins, empty_twins
+from twinloop.twins import ExperienceTwins, Twins, empty_twins
 from twinloop.validation import Judge, first_approved
+
+NetworkT = TypeVar("NetworkT", bound=AbstractNetwork[Any])
 
 _JUDGE_SALT = 1_000_003
 _FORESIGHT_SALT = 2_000_003
@@ -81,12 +84,29 @@ def build_loop(scenario: Scenario, data: Path | None = None) -> tuple[Loop[Simul
     rng = np.random.default_rng(scenario.seed)
     watching = build_watching(scenario, data, rng)
     params = build_params(scenario, watching, data, rng)
-    network = _network(scenario, params)
+    loop = assemble(scenario, params, _network(scenario, params))
+    people = None if scenario.twin.ratings == 0 else begin_experiences(scenario)
+    begin = eqx.filter_jit(loop.network.begin)
+    key = jax.random.key(scenario.seed)
+    return loop, first_state(scenario, loop, watching, people, lambda action: begin(key, action))
+
+
+def build_world(scenario: Scenario, data: Path | None = None) -> tuple[SimulatedNetwork, Params]:
+    """The scenario's network alone, without anything that watches it.
+
+    Raises ScenarioError or DataError when the scenario needs data that is not there.
+    """
+    rng = np.random.default_rng(scenario.seed)
+    params = build_params(scenario, build_watching(scenario, data, rng), data, rng)
+    return _network(scenario, params), params
+
+
+def assemble(scenario: Scenario, params: Params, network: NetworkT) -> Loop[NetworkT]:
+    """The scenario's stages around `network`; what they believe differs from `params` as the scenario says."""
     believed = as_believed(params, scenario.twin.mismatch)
     judged = as_believed(params, scenario.twin.judge.mismatch)
     model = eqx.filter_jit(twin_model)(jax.random.key(scenario.seed + _JUDGE_SALT), judged)
-    slices = params.slices
-    loop = Loop(
+    return Loop(
         network=network,
         collector=build_collector(scenario, params),
         emulator=_emulator(scenario.twin),
@@ -97,13 +117,12 @@ def build_loop(scenario: Scenario, data: Path | None = None) -> tuple[Loop[Simul
         allocations=(_allocation(scenario.policy, params),),
         slot_judge=_judge(scenario, model, scenario.twin.judge.slot_horizon, scenario.twin.judge.tolerance),
         window_judge=_judge(scenario, model, scenario.twin.judge.window_horizon, -scenario.twin.judge.window_margin),
-        slices=slices,
+        slices=params.slices,
         foresight=_foresight(scenario, believed),
         control=control(scenario.twin.control, round(scenario.twin.control_from / SLOT_S)),
         slot_s=SLOT_S,
         retries=scenario.enforcement.retries,
     )
-    return loop, _first_state(scenario, loop, watching)
 
 
 def build_params(scenario: Scenario, watching: Watching, data: Path | None, rng: np.random.Generator) -> Params:
@@ -275,11 +294,16 @@ def _judge(scenario: Scenario, model: TwinModel, horizon: int, tolerance: float)
     )
 
 
-def _first_state(scenario: Scenario, loop: Loop[SimulatedNetwork], watching: Watching) -> LoopState:
-    """Before the first slot: equal shares in effect, twins of nobody."""
-    params = loop.network.params
-    cells, servers = len(scenario.network.cells), len(scenario.network.servers)
-    users = scenario.user_count
+def first_state(
+    scenario: Scenario,
+    loop: Loop[Any],
+    watching: Watching,
+    experience: ExperienceTwins | None,
+    begin: Callable[[Action], PyTree],
+) -> LoopState:
+    """Before the first slot: equal shares in effect, twins of nobody; `begin` makes the plant under that action."""
+    params = loop.abstractor.params
+    cells, servers, users = len(scenario.network.cells), len(scenario.network.servers), scenario.user_count
     share = loop.slices.active / jnp.maximum(jnp.sum(loop.slices.active), 1)
     topology = params.topology
     reservation = Reservation(
@@ -291,20 +315,20 @@ def _first_state(scenario: Scenario, loop: Loop[SimulatedNetwork], watching: Wat
     nothing = Allocation(jnp.zeros(flows), jnp.zeros(flows))
     approved = first_approved(assemble_action(reservation, nothing, loop.slices))
     twin = empty_twins(
-        users=scenario.user_count,
+        users=users,
         cells=cells,
         servers=servers,
         slices=len(scenario.slices),
         history=scenario.twin.history,
         class_length_s=jnp.asarray(watching.class_length_s, jnp.float32),
-        swipe_prior=loop.abstractor.params.viewers.hazard,
+        swipe_prior=params.viewers.hazard,
         factor_spread=scenario.twin.mismatch.hazard * shipped_figures().viewing.factor_spread,
         counted=params.user_group < 0,
-        experience=None if scenario.twin.ratings == 0 else begin_experiences(scenario),
+        experience=experience,
     )
-    memory, forecast, plant = _begin(loop, twin, approved.action, jax.random.key(scenario.seed))
+    memory, forecast = _begin_emulation(loop.emulator, twin)
     return LoopState(
-        plant=plant,
+        plant=begin(approved.action),
         collection=loop.collector.start(),
         twin=twin,
         emulation=memory,
@@ -318,9 +342,7 @@ def _first_state(scenario: Scenario, loop: Loop[SimulatedNetwork], watching: Wat
 
 
 @eqx.filter_jit
-def _begin(
-    loop: Loop[SimulatedNetwork], twin: Twins, action: Action, key: PRNGKeyArray
-) -> tuple[PyTree, Forecast, Plant]:
-    memory = loop.emulator.init(twin)
-    _, forecast = loop.emulator.emulate(memory, twin, jnp.int32(-1))
-    return memory, forecast, loop.network.begin(key, action)
+def _begin_emulation(emulator: AbstractEmulator[Any], twin: Twins) -> tuple[PyTree, Forecast]:
+    memory = emulator.init(twin)
+    _, forecast = emulator.emulate(memory, twin, jnp.int32(-1))
+    return memory, forecast

@@ -1,7 +1,7 @@
 """What happens at set times: slices are created, adjusted and ended, and people's behaviour drifts."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,9 +9,11 @@ from jaxtyping import Array, Float
 
 from twinloop.errors import ScenarioError
 from twinloop.loop import Loop
-from twinloop.network import SimulatedNetwork
+from twinloop.network import AbstractNetwork, SimulatedNetwork
 from twinloop.scenario.models import SLOT_S, Drift, Event, Scenario
 from twinloop.slicing import SliceSpec, SliceTable, adjust_slice, create_slice, end_slice
+
+NetworkT = TypeVar("NetworkT", bound=AbstractNetwork[Any])
 
 _LEAST = 1e-6
 _PROMISES = ("target_bps", "floor_share", "weight")
@@ -117,13 +119,14 @@ def event_slots(scenario: Scenario) -> set[int]:
     return {round(event.at / SLOT_S) for event in scenario.events}
 
 
-def with_slices(loop: Loop[SimulatedNetwork], table: SliceTable) -> Loop[SimulatedNetwork]:
+def with_slices(loop: Loop[NetworkT], table: SliceTable) -> Loop[NetworkT]:
     """The loop with other promises, known to the network, the twins and the judges alike."""
 
-    def known(lp: Loop[SimulatedNetwork]) -> tuple[SliceTable, ...]:
+    def known(lp: Loop[NetworkT]) -> tuple[SliceTable, ...]:
         believed = [judge.model.params for judge in (lp.slot_judge, lp.window_judge)]
         believed += [] if lp.foresight is None else [lp.foresight.model.params]
-        params = (lp.network.params, lp.abstractor.params, *believed)
+        lived = [lp.network.params] if isinstance(lp.network, SimulatedNetwork) else []
+        params = (*lived, lp.abstractor.params, *believed)
         return (lp.slices, *(one.slices for one in params))
 
     return eqx.tree_at(known, loop, (table,) * len(known(loop)))

@@ -38,6 +38,7 @@ class Population(Part):
     """Users who share a slice and a way of moving. `groups` above 0 makes them watch shared playlists by multicast.
 
     Each is promised an experience of its own, drawn evenly from `ela` (experience level agreement, on the scale 1-5).
+    `site` is where they live when each site is a world of its own.
     """
 
     count: Annotated[int, Field(ge=1, le=MAX_USERS)]
@@ -45,6 +46,7 @@ class Population(Part):
     mobility: Literal["levy", "waypoint", "path", "recorded"] = "levy"
     speed_kmh: tuple[Positive, Positive] = (2.0, 5.0)
     groups: Annotated[int, Field(ge=0)] = 0
+    site: str | None = None
     ela: tuple[Score, Score] = (3.0, 5.0)
 
     @model_validator(mode="after")
@@ -54,6 +56,18 @@ class Population(Part):
         if self.ela[0] > self.ela[1]:
             raise ValueError(f"ela {list(self.ela)} must be [lowest, highest]")
         return self
+
+
+class Site(Part):
+    """A part of the network that reports by itself: its edge servers with their cells, and the ground that it covers.
+
+    Run as a whole, a scenario knows no sites; `twinloop agent --site NAME` lives one of them.
+    """
+
+    name: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    origin_m: Point
+    size_m: tuple[Positive, Positive]
+    servers: Annotated[list[str], Field(min_length=1)]
 
 
 class Mobility(Part):
@@ -349,6 +363,7 @@ class Scenario(Part):
     twin: Twin = Twin()
     policy: Policy = Policy()
     enforcement: Enforcement = Enforcement()
+    sites: list[Site] = Field(default_factory=list[Site])
     events: list[Event] = Field(default_factory=list[Event])
     drifts: list[Drift] = Field(default_factory=list[Drift])
     replay: Replay | None = None
@@ -382,6 +397,16 @@ class Scenario(Part):
                 raise ValueError(f"users name slice {population.slice!r}; there are {', '.join(names)}")
             if population.mobility == "path" and not self.mobility.paths_m:
                 raise ValueError("users move by path, but mobility.paths_m is empty")
+        sites = [site.name for site in self.sites]
+        if len(set(sites)) < len(sites):
+            raise ValueError(f"two sites have one name: {', '.join(sites)}")
+        for site in self.sites:
+            unknown = set(site.servers) - {server.name for server in self.network.servers}
+            if unknown:
+                raise ValueError(f"site {site.name!r} names servers that there are not: {', '.join(sorted(unknown))}")
+        for population in self.users:
+            if population.site is not None and population.site not in sites:
+                raise ValueError(f"users name site {population.site!r}; there are {', '.join(sites) or 'none'}")
         for drift in self.drifts:
             if drift.at % 60:
                 raise ValueError(f"drift at {drift.at:g} s must be at a multiple of 60 s")

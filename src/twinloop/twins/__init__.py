@@ -13,6 +13,7 @@ from twinloop.twins.experience import (
 from twinloop.twins.files.exchange import Format, export_twin, import_twin
 from twinloop.twins.files.record import TwinRecord, record_of, restore_twin
 from twinloop.twins.forks import fork, recent, take
+from twinloop.twins.newcomers import welcome
 from twinloop.twins.slices import aggregate_slices
 from twinloop.twins.swipes import (
     SwipeCounts,
@@ -85,4 +86,5 @@ __all__ = [
     "swipe_hazard",
     "take",
     "viewer_factor",
+    "welcome",
 ]

@@ -17,7 +17,7 @@ from twinloop.validation.admission import (
 )
 from twinloop.validation.approval import Approved, first_approved
 from twinloop.validation.judge import Judge, Verdict, validate
-from twinloop.validation.safety import RESULTS
+from twinloop.validation.safety import RESULTS, recheck
 
 __all__ = [
     "ADMISSIONS",
@@ -38,5 +38,6 @@ __all__ = [
     "most_grantable",
     "outlook",
     "promised_figure",
+    "recheck",
     "validate",
 ]

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int
 from twinloop.abstraction import Features
 from twinloop.entities import Action
 from twinloop.slicing import SliceTable, Violations, capacity_and_isolation
+from twinloop.validation.approval import Approved
 
 RESULTS = (
     "approved: the twins expect it to serve people no worse than the standing decision, to within the tolerance",
@@ -45,6 +46,16 @@ def safety_code(action: Action, features: Features, slices: SliceTable) -> Int[A
         [jnp.int32(4), jnp.int32(2), jnp.int32(3), jnp.int32(5)],
         jnp.int32(0),
     )
+
+
+def recheck(approved: Approved, standing: Action, features: Features, slices: SliceTable) -> Int[Array, ""]:
+    """Whether what was approved earlier is still safe for the twins as they are now: 0, or the index into `RESULTS`.
+
+    As in `validate`, a breach of isolation that the standing decision shares is not held against it.
+    """
+    code = safety_code(approved.action, features, slices)
+    shared = (code == ISOLATION) & (safety_code(standing, features, slices) == ISOLATION)
+    return jnp.where(shared, 0, code)
 
 
 def _any(checks: list[Violations], name: str) -> Array:

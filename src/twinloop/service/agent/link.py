@@ -1,0 +1,118 @@
+"""An agent's line to the server: reports are sent until they are acknowledged, plans and commands fetched."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import msgspec
+
+from twinloop.errors import TwinloopError
+from twinloop.network import Command, Plan
+
+_log = logging.getLogger("twinloop.agent")
+MOST_WAITING = 3_600
+_plan = msgspec.json.Decoder(Plan)
+_command = msgspec.json.Decoder(Command)
+
+
+class LinkError(TwinloopError):
+    """The server cannot be used as asked: a wrong address, a token that it refuses."""
+
+
+class Link:
+    """Speaks to one server for one source. A batch that was not acknowledged is sent again, under its own sequence.
+
+    While the server is away at most an hour of slots waits here; then the oldest batch is given up, and counted.
+    """
+
+    def __init__(self, server: str, token: str, source: str, wall: Callable[[], float] = time.time) -> None:
+        self.source = source
+        self.acknowledged = 0
+        self.refused = 0
+        self.given_up = 0
+        self._wall = wall
+        self._sequence = int(wall() * 1000)
+        self._waiting: deque[tuple[int, dict[str, Any]]] = deque()
+        try:
+            self._client = httpx.Client(
+                base_url=server, headers={"Authorization": f"Bearer {token}"}, timeout=10.0, trust_env=False
+            )
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise LinkError(
+                f"--server {server!r} is no address ({error}); give for example http://127.0.0.1:8080"
+            ) from None
+
+    @property
+    def waiting(self) -> int:
+        """Batches that are not acknowledged."""
+        return len(self._waiting)
+
+    def put(self, columns: list[dict[str, Any]], receipts: list[dict[str, Any]]) -> None:
+        """Queues one batch."""
+        self._sequence += 1
+        self._waiting.append((self._sequence, {"columns": columns, "receipts": receipts}))
+        while len(self._waiting) > MOST_WAITING:
+            self._waiting.popleft()
+            self.given_up += 1
+
+    def send(self) -> bool:
+        """Sends what waits, oldest first, until the server does not take any more; True where all is acknowledged.
+
+        Raises LinkError where the token or a batch is refused for good.
+        """
+        while self._waiting:
+            sequence, batch = self._waiting[0]
+            body = {"source": self.source, "sequence": sequence, "sent_s": self._wall(), **batch}
+            answer = self._ask("POST", "/reports", content=msgspec.msgpack.encode(body))
+            if answer is None:
+                return False
+            if answer.status_code in (400, 413, 422):
+                self.refused += 1
+                _log.error("batch %d is refused: %s", sequence, _detail(answer))
+            elif answer.status_code != 200:
+                return False
+            else:
+                self.acknowledged += 1
+                told = answer.json()
+                if told["refused"]:
+                    _log.warning("%d rows are refused, the first: %s", told["refused"], told["reasons"][0]["reason"])
+            self._waiting.popleft()
+        return True
+
+    def plan(self, site: str, after: int) -> Plan | None:
+        """The plan of the site if it is another than revision `after`."""
+        answer = self._ask("GET", f"/agents/{site}/plan", params={"after": after})
+        return _plan.decode(answer.content) if answer is not None and answer.status_code == 200 else None
+
+    def command(self, site: str, after: int, wait_s: float = 0.0) -> Command | None:
+        """The command of the site if it is another than number `after`."""
+        answer = self._ask("GET", f"/agents/{site}/command", params={"after": after, "wait_s": wait_s})
+        return _command.decode(answer.content) if answer is not None and answer.status_code == 200 else None
+
+    def close(self) -> None:
+        """Hangs up."""
+        self._client.close()
+
+    def _ask(self, method: str, path: str, **given: Any) -> httpx.Response | None:
+        headers = {"Content-Type": "application/msgpack"} if method == "POST" else {}
+        try:
+            answer = self._client.request(method, path, headers=headers, **given)
+        except httpx.TransportError as error:
+            _log.warning("%s does not answer (%s); trying again", self._client.base_url, error)
+            return None
+        except httpx.HTTPError as error:
+            raise LinkError(f"{self._client.base_url}: {error}") from None
+        if answer.status_code in (401, 403, 404):
+            raise LinkError(f"{self._client.base_url}{path.lstrip('/')} answers: {_detail(answer)}")
+        return answer
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        told = answer.json()
+    except ValueError:
+        return f"HTTP {answer.status_code}"
+    return "; ".join(str(told[name]) for name in ("detail", "hint") if told.get(name)) or f"HTTP {answer.status_code}"

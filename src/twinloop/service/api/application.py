@@ -1,0 +1,36 @@
+"""The application: routes mounted, guarded and checked once, so that none is served that declares no permission."""
+
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from twinloop import __version__
+from twinloop.service.api import agents, decisions, ingest, system, twins
+from twinloop.service.api.problems import add_problems
+from twinloop.service.api.reports import Reports
+from twinloop.service.platform import Platform
+from twinloop.service.security import Audit, Guard, Tokens, check_routes
+
+PUBLIC = frozenset({"GET /healthz", "GET /readyz", "GET /openapi.json", "GET /docs"})
+
+_DESCRIPTION = """\
+A network digital twin that closes the loop, live. Reports go in at `/reports`; twins, their past and their future are
+under `/twins`; what was decided and why under `/decisions`. `/network` is the live network. Every request but health
+needs a bearer token."""
+
+
+def build_app(platform: Platform, guard: Guard, tokens: Tokens, audit: Audit) -> FastAPI:
+    """The application over a platform. Raises SecuritySettingsError for a route without a declared permission."""
+    app = FastAPI(
+        title="twinloop",
+        version=__version__,
+        description=_DESCRIPTION,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    app.state.platform, app.state.guard, app.state.tokens, app.state.audit = platform, guard, tokens, audit
+    add_problems(app)
+    app.router.routes.append(Route("/reports", Reports(platform, guard), methods=["POST"]))
+    for part in (system, agents, twins, decisions, ingest):
+        app.include_router(part.router)
+    check_routes(app.routes, PUBLIC)
+    return app

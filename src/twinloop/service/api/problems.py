@@ -1,0 +1,125 @@
+"""Every refusal as one problem (RFC 9457): what was wrong, what is allowed, what to do; never a traceback."""
+
+import logging
+import math
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from twinloop.errors import FormatError, StorageError, TwinloopError
+from twinloop.service.acting import DecisionError
+from twinloop.service.intake import BusyError
+from twinloop.service.security import Refused
+from twinloop.storage import Conflict, StorageFull, StorageUnavailable
+
+_log = logging.getLogger("twinloop.api")
+_TITLES = {
+    400: "Bad request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    406: "Not acceptable",
+    409: "Conflict",
+    413: "Content too large",
+    415: "Unsupported media type",
+    422: "Unprocessable content",
+    429: "Too many requests",
+    500: "Internal server error",
+    503: "Service unavailable",
+    507: "Insufficient storage",
+}
+
+
+class ProblemError(TwinloopError):
+    """A request that cannot be served: HTTP `status`, `detail` in one line, `hint` what to do."""
+
+    def __init__(self, status: int, detail: str, hint: str = "", headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.hint = hint
+        self.headers = dict(headers or {})
+
+
+def not_found(what: str, hint: str = "") -> ProblemError:
+    """Something that is not there."""
+    return ProblemError(404, what, hint)
+
+
+def problem_of(error: Exception) -> ProblemError:
+    """The problem that an exception means to whoever asked."""
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, Refused):
+        return ProblemError(error.status, error.detail, error.hint, error.headers)
+    if isinstance(error, BusyError):
+        return ProblemError(
+            503, str(error), "send less, or later", {"Retry-After": str(math.ceil(error.retry_after_s))}
+        )
+    if isinstance(error, StorageFull):
+        return ProblemError(507, str(error), "free space where the database lies", {"Retry-After": "30"})
+    if isinstance(error, StorageUnavailable):
+        return ProblemError(503, str(error), "", {"Retry-After": str(math.ceil(error.retry_after_s))})
+    if isinstance(error, Conflict | DecisionError):
+        return ProblemError(409, str(error))
+    if isinstance(error, StorageError):
+        return ProblemError(500, "what was asked for could not be read or kept")
+    if isinstance(error, FormatError):
+        return ProblemError(400, str(error), "see docs/formats.md")
+    if isinstance(error, TwinloopError):
+        return ProblemError(422, str(error))
+    return ProblemError(500, "something failed that should not have; the log of the server says what")
+
+
+def respond(error: Exception, path: str) -> JSONResponse:
+    """The answer to a request that ended in `error`; what is not a person's doing is logged under its number."""
+    problem, number = problem_of(error), uuid.uuid4().hex[:12]
+    if problem.status >= 500 and not isinstance(error, ProblemError | BusyError):
+        _log.error("%s failed: %s", path, error, extra={"correlation": number}, exc_info=error)
+    body = {
+        "type": "about:blank",
+        "title": _TITLES.get(problem.status, "Refused"),
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": path,
+        "correlation": number,
+    }
+    if problem.hint:
+        body["hint"] = problem.hint
+    return JSONResponse(body, problem.status, problem.headers, "application/problem+json")
+
+
+def add_problems(app: FastAPI) -> None:
+    """Has every error of `app` answered as a problem."""
+
+    async def known(request: Request, error: Exception) -> JSONResponse:
+        return respond(error, request.url.path)
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        faults = error.errors() if isinstance(error, RequestValidationError) else []
+        return respond(ProblemError(422, "; ".join(_fault(fault) for fault in faults[:5])), request.url.path)
+
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        detail = str(error.detail) if isinstance(error, HTTPException) else ""
+        headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        hint = "see /docs for what there is" if status in (404, 405) else ""
+        return respond(ProblemError(status, detail, hint, headers), request.url.path)
+
+    app.add_exception_handler(TwinloopError, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, known)
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in fault.get("loc", ()))
+    given = fault.get("input")
+    shown = "" if isinstance(given, dict | list) or given is None else f", not {given!r:.60}"
+    return f"{place}: {fault.get('msg', 'not valid')}{shown}"

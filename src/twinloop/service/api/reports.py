@@ -1,0 +1,81 @@
+"""Reports over HTTP: the hot path, without a framework's validation around the one that all reports pass."""
+
+from typing import Any
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from twinloop.network.formats import MAX_BODY_BYTES, decode
+from twinloop.service.api.problems import ProblemError, respond
+from twinloop.service.intake import Ack
+from twinloop.service.platform import Platform
+from twinloop.service.security import Guard, Permission, permitted
+
+_MOST_REFUSALS_TOLD = 20
+_encode = msgspec.json.Encoder().encode
+
+
+class Reports:
+    """`POST /reports`: 200 once the batch is durable, with what of it was refused; 503 with Retry-After when busy."""
+
+    permission = Permission.REPORT
+
+    def __init__(self, platform: Platform, guard: Guard) -> None:
+        self._platform = platform
+        self._guard = guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        try:
+            response = await self._take(scope, receive)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            response = respond(error, scope["path"])
+        await response(scope, receive, send)
+
+    async def _take(self, scope: Scope, receive: Receive) -> Response:
+        if scope["method"] != "POST":
+            raise ProblemError(
+                405, f"{scope['method']} is not allowed here", "POST a batch of reports", {"Allow": "POST"}
+            )
+        identity = await permitted(self._guard, self.permission, scope)
+        request = Request(scope, receive)
+        body = await _body(request)
+        batch = decode(body, request.headers.get("content-type", "application/json"))
+        identity.require_source(batch.source)
+        ack = await self._platform.intake.submit(batch, len(body))
+        return Response(_encode(told(ack)), media_type="application/json")
+
+
+def told(ack: Ack) -> dict[str, Any]:
+    """What a source is told of its batch."""
+    answer: dict[str, Any] = {"accepted": ack.accepted, "refused": len(ack.refused), "duplicate": ack.duplicate}
+    if ack.refused:
+        first = ack.refused[:_MOST_REFUSALS_TOLD]
+        answer["reasons"] = [{"index": one.index, "id": one.id, "reason": one.reason} for one in first]
+        answer["see"] = f"/ingest/errors?source={ack.source}"
+    return answer
+
+
+async def _body(request: Request) -> bytes:
+    """The body, refused as soon as it is known to be too large."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
+        raise _too_large()
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise _too_large()
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large() -> ProblemError:
+    return ProblemError(
+        413, f"a batch has at most {MAX_BODY_BYTES} bytes", "send it in parts, each with its own sequence"
+    )

@@ -1,0 +1,73 @@
+"""Health and what a person asks first: is it alive, is it ready, what is it doing."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+
+from twinloop import __version__
+from twinloop.service.api.context import platform_of
+from twinloop.service.security import Identity, Permission, Requires
+
+router = APIRouter(tags=["system"])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """Alive: the process answers."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz", responses={503: {}})
+async def readyz(request: Request) -> Response:
+    """Ready: reports are kept and slots are lived. 503 with the reason where not."""
+    platform = platform_of(request)
+    picture = platform.picture
+    late_s = float("inf") if picture is None else platform.clock() - picture.time_s(picture.slot + 1)
+    faults = [] if late_s < 10.0 else ["no slot was lived in the last 10 s"]
+    waiting, _ = platform.intake.waiting
+    if waiting >= platform.settings.bounds.waiting_events:
+        faults.append("the disk does not keep up")
+    return JSONResponse({"ready": not faults, "faults": faults}, 503 if faults else 200)
+
+
+@router.get("/system")
+async def system(request: Request, _: Annotated[Identity, Depends(Requires(Permission.METRICS))]) -> dict[str, Any]:
+    """What the server does now: slots, why it holds if it does, sites, intake, how long parts of a slot take."""
+    platform = platform_of(request)
+    runner, picture = platform.runner, platform.picture
+    waiting, size = platform.intake.waiting
+    return {
+        "version": __version__,
+        "scenario": platform.scenario.name,
+        "mode": platform.decisions.mode,
+        "since_s": platform.started_s,
+        "now_s": platform.clock(),
+        "slot": runner.slot,
+        "deciding": runner.deciding is not None,
+        "held": next(iter(platform.held_since), ""),
+        "slots_held": platform.slots_held,
+        "users": len(runner.members.users),
+        "capacity": len(runner.members.users.names),
+        "confirmed_revision": None if picture is None else picture.confirmed_revision,
+        "requested_revision": None if picture is None else picture.requested_revision,
+        "intake": {
+            "waiting_events": waiting,
+            "waiting_bytes": size,
+            "backlog_events": runner.backlog,
+            "refused_busy": platform.intake.refused_busy,
+        },
+        "timing_s": dict(runner.timing.last_s),
+        "sites": [
+            {
+                "site": site.name,
+                "heard_s": site.heard_s if site.heard_s > 0 else None,
+                "wanted_revision": None if site.wanted is None else site.wanted.revision,
+                "receipt_revision": site.receipt_revision,
+                "result": site.result,
+                "detail": site.detail,
+                "follows": site.follows,
+            }
+            for site in platform.dispatcher.sites.values()
+        ],
+    }

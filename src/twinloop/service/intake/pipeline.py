@@ -1,0 +1,196 @@
+"""One way in for every report: checked, made durable, acknowledged, and only then on its way to the twins.
+
+Source of the order: nothing is acknowledged that a kill could take away, nothing reaches the twins that a restart would
+not bring back.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from twinloop.errors import TwinloopError
+from twinloop.network.formats import Accepted, Batch, Receipt, Refusal, Rows, check, pack
+from twinloop.service.intake.ledger import Ledger
+from twinloop.service.live import Members
+from twinloop.storage import NewEvent, Refused, Storage
+
+_log = logging.getLogger("twinloop.intake")
+
+
+class BusyError(TwinloopError):
+    """More is waiting than may wait; try again after `retry_after_s`."""
+
+    def __init__(self, what: str, retry_after_s: float) -> None:
+        super().__init__(f"{what}; try again in {retry_after_s:g} s")
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """What became of a batch: rows accepted and refused, whether it had come before, the number of its event."""
+
+    source: str
+    sequence: int
+    accepted: int
+    refused: tuple[Refusal, ...]
+    duplicate: bool
+    event: int | None
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much may wait for the disk and for the next slot, and how far a source's clock may be off unnoticed."""
+
+    waiting_bytes: int = 64 * 2**20
+    waiting_events: int = 20_000
+    backlog_events: int = 50_000
+    skew_tolerance_s: float = 2.0
+
+
+@dataclass
+class _Waiting:
+    event: NewEvent
+    accepted: Accepted
+    batch: Batch
+    ack: "asyncio.Future[Ack]"
+
+
+class Intake:
+    """Checks batches and commits them in groups, one group at a time, so that events reach the twins in their order.
+
+    `deliver(event, received_s, rows)` gets what is durable and new, `receipts(source, receipts)` what sites say.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        members: Members,
+        clock: Callable[[], float],
+        deliver: Callable[[int, float, tuple[Rows, ...]], None],
+        receipts: Callable[[str, Sequence[Receipt]], None],
+        backlog: Callable[[], int],
+        bounds: Bounds | None = None,
+    ) -> None:
+        self.ledger = Ledger()
+        self.bounds = bounds or Bounds()
+        self.refused_busy = 0
+        self._storage = storage
+        self._members = members
+        self._clock = clock
+        self._deliver = deliver
+        self._receipts = receipts
+        self._backlog = backlog
+        self._waiting: deque[_Waiting] = deque()
+        self._bytes = 0
+        self._committing: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Events and bytes that wait for the disk."""
+        return len(self._waiting), self._bytes
+
+    def admit(self, size_bytes: int) -> None:
+        """Raises BusyError where `size_bytes` more may not wait."""
+        if self._bytes + size_bytes > self.bounds.waiting_bytes or len(self._waiting) >= self.bounds.waiting_events:
+            self.refused_busy += 1
+            raise BusyError("reports come faster than they can be kept", 1.0)
+        if self._backlog() >= self.bounds.backlog_events:
+            self.refused_busy += 1
+            raise BusyError("reports come faster than the twins take them in", 1.0)
+
+    async def submit(self, batch: Batch, size_bytes: int) -> Ack:
+        """Takes a batch in; returns once it is durable. Raises BusyError, or StorageError where it was not kept."""
+        self.admit(size_bytes)
+        now = self._clock()
+        shift_s = self.ledger.sent(batch.source, now, batch.sent_s, size_bytes, self.bounds.skew_tolerance_s)
+        accepted = self._placed(_shifted(check(batch, now), shift_s))
+        rows = sum(len(part.ids) for part in accepted.rows)
+        event = NewEvent(batch.source, batch.sequence, now, rows, pack(accepted.rows))
+        ack: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(event, accepted, batch, ack))
+        self._bytes += len(event.payload)
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit())
+        return await ack
+
+    def _placed(self, accepted: Accepted) -> Accepted:
+        """Without the rows of entities that have no place here."""
+        rows: list[Rows] = []
+        refused = list(accepted.refused)
+        for part in accepted.rows:
+            names = zip(part.ids, part.slices, part.groups, strict=True)
+            why = [self._members.why_not(part.kind, name, of, group) for name, of, group in names]
+            if any(why):
+                refused += [
+                    Refusal(index, part.kind, part.ids[index], reason, "") for index, reason in enumerate(why) if reason
+                ]
+                part = _only(part, [at for at, reason in enumerate(why) if not reason])
+            if part.ids:
+                rows.append(part)
+        return replace(accepted, rows=tuple(rows), refused=tuple(refused))
+
+    async def _commit(self) -> None:
+        while self._waiting:
+            group = list(self._waiting)
+            self._waiting.clear()
+            self._bytes = 0
+            try:
+                numbers = await asyncio.wrap_future(self._storage.events.append([one.event for one in group]))
+            except Exception as error:
+                for one in group:
+                    if not one.ack.done():
+                        one.ack.set_exception(error)
+                continue
+            for one, number in zip(group, numbers, strict=True):
+                self._committed(one, number)
+
+    def _committed(self, one: _Waiting, number: int | None) -> None:
+        source, sequence = one.event.source, one.event.sequence
+        if number is None:
+            self.ledger.repeated(source)
+        else:
+            self.ledger.kept(source, sequence, one.event.rows, len(one.accepted.refused))
+            self._deliver(number, one.event.received_s, one.accepted.rows)
+            self._keep_refusals(one)
+        if one.batch.receipts:
+            self._receipts(source, one.batch.receipts)
+        if not one.ack.done():
+            refused = one.accepted.refused
+            one.ack.set_result(Ack(source, sequence, one.event.rows, refused, number is None, number))
+
+    def _keep_refusals(self, one: _Waiting) -> None:
+        if one.accepted.refused:
+            told = [
+                Refused(one.event.received_s, one.event.source, one.event.sequence, why.index, why.reason, why.row)
+                for why in one.accepted.refused
+            ]
+            self._storage.refusals.add(told).add_done_callback(_say_failure)
+
+
+def _say_failure(done: "Future[None]") -> None:
+    error = done.exception()
+    if error is not None:
+        _log.error("refused rows could not be kept: %s", error)
+
+
+def _shifted(accepted: Accepted, by_s: float) -> Accepted:
+    if by_s == 0.0:
+        return accepted
+    return replace(accepted, rows=tuple(replace(part, time_s=part.time_s + by_s) for part in accepted.rows))
+
+
+def _only(part: Rows, at: list[int]) -> Rows:
+    index = np.asarray(at, np.int64)
+    return replace(
+        part,
+        ids=[part.ids[i] for i in at],
+        time_s=part.time_s[index],
+        value=part.value[index],
+        slices=[part.slices[i] for i in at],
+        groups=[part.groups[i] for i in at],
+    )

@@ -1,0 +1,241 @@
+"""What a server keeps of its twins: snapshots to start from again, and frames of history, finer for the recent past."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from twinloop.entities import column
+from twinloop.errors import TwinloopError
+from twinloop.network.formats import unpack
+from twinloop.scenario import Scenario
+from twinloop.service.live import (
+    KIND_OF,
+    Frame,
+    Picture,
+    Runner,
+    Series,
+    group_names,
+    read_frame,
+    restore,
+    save,
+    write_frame,
+)
+from twinloop.storage import Frame as StoredFrame
+from twinloop.storage import Retention, Storage
+from twinloop.twins import ATTRIBUTES, Kind
+
+_log = logging.getLogger("twinloop.keeping")
+_REPLAY_EVENTS = 500
+_SWEEP_EVERY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Frames every `step_s`, kept for `keep_s`."""
+
+    step_s: float
+    keep_s: float
+
+
+TIERS = (Tier(1.0, 900.0), Tier(10.0, 6 * 3600.0), Tier(60.0, 14 * 86_400.0))
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What a start found: the slot of the snapshot (-1 for none), and events replayed after it."""
+
+    slot: int
+    events: int
+
+
+class Keeper:
+    """Saves and recovers a runner. `lived` and `recover` run on the runner's thread or before it; what takes long is
+    done on a thread of its own.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        storage: Storage,
+        clock: Callable[[], float],
+        snapshot_every_s: float,
+        tiers: tuple[Tier, ...] = TIERS,
+    ) -> None:
+        self.failures = 0
+        self.saved_event = 0
+        self.saved_s: float | None = None
+        self._runner = runner
+        self._storage = storage
+        self._clock = clock
+        self._every_s = snapshot_every_s
+        self._tiers = tiers
+        self._name = fingerprint(runner.scenario)
+        self._due_s = clock() + snapshot_every_s
+        self._sweep_s = clock() + _SWEEP_EVERY_S
+        self._framed: dict[int, int] = {}
+        self._worker = ThreadPoolExecutor(1, "keeper")
+        self._saving: Future[None] | None = None
+
+    def check(self) -> None:
+        """Begins a new storage, or finds that it belongs to this scenario; TwinloopError where it does not."""
+        settings = self._storage.settings
+        kept = settings.keep("scenario", self._name).result()
+        if kept != self._name:
+            raise TwinloopError(
+                "the database was begun with another scenario (other cells, slices, groups or room for users), "
+                "whose twins do not fit; give that scenario, or another --database"
+            )
+        self._runner.epoch_s = float(settings.keep("epoch_s", repr(self._runner.epoch_s)).result())
+
+    def recover(self) -> Recovered:
+        """Brings a prepared runner to where the storage stands: the newest snapshot, then every event after it.
+
+        Raises SnapshotError or StorageError where it cannot be.
+        """
+        runner = self._runner
+        snapshot = self._storage.snapshots.latest()
+        if snapshot is not None:
+            restore(runner, snapshot.blob, self._name)
+        saved_slot, replayed = runner.slot, self._replay()
+        now, slot_s = self._clock(), runner.loop.slot_s
+        if now < runner.epoch_s + (runner.slot + 1) * slot_s:
+            _log.warning("the clock stands before the last slot; slots go on counting from it")
+            runner.epoch_s = now - (runner.slot + 1) * slot_s
+        slot = int((now - runner.epoch_s) / slot_s)
+        runner.renumber(max(int(runner.state.pending.revision), slot))
+        return Recovered(saved_slot, replayed)
+
+    def lived(self, picture: Picture) -> None:
+        """After a slot: frames where a tier's step is over, a snapshot where it is time, and what is old goes."""
+        self._frames(picture)
+        now = self._clock()
+        if now >= self._due_s and (self._saving is None or self._saving.done()):
+            self._due_s = now + self._every_s
+            self._saving = self._worker.submit(self._save, *self._taken())
+        if now >= self._sweep_s:
+            self._sweep_s = now + _SWEEP_EVERY_S
+            self._worker.submit(self._sweep, now)
+
+    def close(self) -> None:
+        """Saves once more, and waits until all is kept."""
+        if self._runner.slot >= 0:
+            self._worker.submit(self._save, *self._taken())
+        self._worker.shutdown(wait=True)
+
+    def series(self, kind: str, name: str, attribute: str, from_s: float, to_s: float, step_s: float) -> Series:
+        """See `HistoryPort`."""
+        table = table_of(kind)
+        at = column(ATTRIBUTES[table], attribute)
+        steps = max(int(np.ceil((to_s - from_s) / step_s)), 0)
+        total, count = np.zeros(steps), np.zeros(steps)
+        for time_s, frame in self._between(table, from_s, to_s):
+            place = int((time_s - from_s) // step_s)
+            if name in frame.ids and 0 <= place < steps:
+                value = frame.value[frame.ids.index(name), at]
+                known = np.isfinite(value)
+                total[place] += value if known else 0.0
+                count[place] += known
+        mean = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+        return Series(np.asarray(from_s + step_s * np.arange(steps), np.float64), mean)
+
+    def at(self, kind: str, time_s: float) -> tuple[float, Frame] | None:
+        """The newest frame of a kind at or before a time, with its own time; None where history does not reach."""
+        table = table_of(kind)
+        slot = int((time_s - self._runner.epoch_s) // self._runner.scenario_slot_s)
+        found = self._storage.frames.at(table, slot)
+        if found is None:
+            return None
+        return self._time_s(found.slot), read_frame(found.blob, len(ATTRIBUTES[table]))
+
+    def _between(self, table: Kind, from_s: float, to_s: float) -> Iterator[tuple[float, Frame]]:
+        """Frames of the finest tier that reaches back to `from_s`, with their times."""
+        age_s = self._clock() - from_s
+        reaching = [number for number, tier in enumerate(self._tiers) if tier.keep_s >= age_s]
+        tier = reaching[0] if reaching else len(self._tiers) - 1
+        slot_s, epoch_s = self._runner.scenario_slot_s, self._runner.epoch_s
+        first, last = (int((time_s - epoch_s) // slot_s) for time_s in (from_s, to_s))
+        for one in self._storage.frames.between(table, tier, max(first, 0), max(last + 1, 0)):
+            yield self._time_s(one.slot), read_frame(one.blob, len(ATTRIBUTES[table]))
+
+    def _time_s(self, slot: int) -> float:
+        return self._runner.epoch_s + slot * self._runner.scenario_slot_s
+
+    def _replay(self) -> int:
+        runner, count = self._runner, 0
+        while events := self._storage.events.after(runner.event, _REPLAY_EVENTS):
+            for event in events:
+                rows = unpack(event.payload)
+                for part in rows:
+                    for name, in_slice, group in zip(part.ids, part.slices, part.groups, strict=True):
+                        runner.members.why_not(part.kind, name, in_slice, group)
+                runner.accept(event.id, event.received_s, rows)
+            runner.drain()
+            count += len(events)
+        return count
+
+    def _frames(self, picture: Picture) -> None:
+        frames: list[StoredFrame] = []
+        for number, tier in enumerate(self._tiers):
+            step = int(picture.slot * picture.slot_s / tier.step_s)
+            if self._framed.get(number) != step:
+                self._framed[number] = step
+                frames += [
+                    StoredFrame(kind, number, picture.slot, write_frame(picture.of(kind))) for kind in KIND_OF.values()
+                ]
+        if frames:
+            self._storage.frames.save(frames).add_done_callback(self._note)
+
+    def _taken(self) -> tuple[int, int, float, bytes]:
+        runner = self._runner
+        return runner.slot, runner.event, self._clock(), save(runner, self._name)
+
+    def _save(self, slot: int, event: int, now_s: float, blob: bytes) -> None:
+        try:
+            self._storage.snapshots.save(slot, event, now_s, blob)
+            self.saved_event, self.saved_s = event, now_s
+        except TwinloopError as error:
+            self.failures += 1
+            _log.error("no snapshot could be kept: %s", error)
+
+    def _sweep(self, now_s: float) -> None:
+        slot_s = self._runner.scenario_slot_s
+        reach = {number: int(tier.keep_s / slot_s) for number, tier in enumerate(self._tiers)}
+        try:
+            self._storage.sweep(Retention(reach), now_s)
+        except TwinloopError as error:
+            self.failures += 1
+            _log.error("what is old could not be removed: %s", error)
+
+    def _note(self, done: "Future[None]") -> None:
+        error = done.exception()
+        if error is not None:
+            self.failures += 1
+            _log.error("history could not be kept: %s", error)
+
+
+def table_of(kind: str) -> Kind:
+    """The table of a kind by either noun. Raises KeyError."""
+    table = KIND_OF.get(kind, kind)
+    for known in ATTRIBUTES:
+        if table == known:
+            return known
+    raise KeyError(kind)
+
+
+def fingerprint(scenario: Scenario) -> str:
+    """What must be the same for twins to fit, hashed: cells, servers, slices, groups, room for users and history."""
+    shape = {
+        "cells": [(cell.name, cell.server) for cell in scenario.network.cells],
+        "servers": [server.name for server in scenario.network.servers],
+        "slices": [entry.name for entry in scenario.slices],
+        "groups": group_names(scenario),
+        "users": scenario.user_count,
+        "twin": (scenario.twin.history, scenario.twin.ratings, scenario.twin.emulator),
+        "methods": (scenario.collection.method, scenario.policy.allocation, scenario.policy.reservation),
+    }
+    return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,30 @@
+"""The loop of a running network: its one runner, the picture it publishes every slot, and what is asked of it."""
+
+from twinloop.service.live.frames import Frame, read_frame, write_frame
+from twinloop.service.live.members import Members, group_names
+from twinloop.service.live.picture import KIND_OF, ForetellPort, Foretold, HistoryPort, KindPicture, Picture, Series
+from twinloop.service.live.runner import Pace, Runner, Slot, Timing, Watcher
+from twinloop.service.live.snapshots import SnapshotError, restore, save
+
+__all__ = [
+    "KIND_OF",
+    "ForetellPort",
+    "Foretold",
+    "Frame",
+    "HistoryPort",
+    "KindPicture",
+    "Members",
+    "Pace",
+    "Picture",
+    "Runner",
+    "Series",
+    "Slot",
+    "SnapshotError",
+    "Timing",
+    "Watcher",
+    "group_names",
+    "read_frame",
+    "restore",
+    "save",
+    "write_frame",
+]

@@ -1,0 +1,61 @@
+"""What has arrived and is not in the twins yet, one value an attribute: the newest measurement, in whatever order."""
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from twinloop.network import HEADER_BITS, Reports
+from twinloop.twins import ATTRIBUTES, Kind
+
+NEVER = -1
+
+
+class Inbox:
+    """Of one kind of entity. `value[e, a]` was measured in `slot[e, a]`, -1 where nothing waits."""
+
+    def __init__(self, kind: Kind, entities: int) -> None:
+        table = ATTRIBUTES[kind]
+        self.value = np.zeros((entities, len(table)), np.float32)
+        self.slot = np.full((entities, len(table)), NEVER, np.int32)
+        self.bits = np.zeros(entities, np.float32)
+        self._attribute_bits = np.array([entry.bits for entry in table], np.float32)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything waits."""
+        return bool(np.any(self.slot >= 0))
+
+    def put(self, row: NDArray[np.int64], value: NDArray[np.float32], slot: NDArray[np.int32]) -> None:
+        """Takes in measurements, [n] and [n, attributes]: NaN where there is none. A row may come more than once."""
+        order = np.argsort(slot, kind="stable")
+        row, value, slot = row[order], value[order], slot[order]
+        present = np.isfinite(value)
+        np.add.at(self.bits, row, HEADER_BITS + present @ self._attribute_bits)
+        at, column = np.nonzero(present)
+        entity, measured = row[at], slot[at]
+        newer = measured >= self.slot[entity, column]
+        at, column, entity = at[newer], column[newer], entity[newer]
+        self.value[entity, column] = value[at, column]
+        self.slot[entity, column] = measured[newer]
+
+    def forget(self, row: int) -> None:
+        """Drops what waits for a row that its holder leaves."""
+        self.slot[row] = NEVER
+        self.bits[row] = 0.0
+
+    def take(self, lanes: int) -> Reports:
+        """What the next slot reports: of each entity the newest `lanes` measurement times; the rest goes on waiting."""
+        shape = (lanes, *self.value.shape)
+        value, sent = np.zeros(shape, np.float32), np.zeros(shape, bool)
+        slot = np.full(shape[:2], NEVER, np.int32)
+        size = np.zeros(shape[:2], np.float32)
+        size[0], self.bits = self.bits, np.zeros_like(self.bits)
+        for lane in range(lanes):
+            newest = self.slot.max(axis=1, initial=NEVER)
+            if not np.any(newest >= 0):
+                break
+            taken = (self.slot == newest[:, None]) & (newest >= 0)[:, None]
+            value[lane], sent[lane], slot[lane] = np.where(taken, self.value, 0.0), taken, newest
+            self.slot[taken] = NEVER
+        measured = jnp.asarray(slot)
+        return Reports(jnp.asarray(value), jnp.asarray(sent), measured, measured, jnp.asarray(size))

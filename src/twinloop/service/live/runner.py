@@ -1,0 +1,326 @@
+"""The one owner of the loop: a thread that runs a slot a second over whatever has arrived, and publishes what came of
+it. Nobody else touches device or state; others read the picture or hand in jobs.
+"""
+
+import logging
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from twinloop.decision import Appraisal
+from twinloop.entities import Action
+from twinloop.loop import Guard, Loop, LoopState, guarded_slot
+from twinloop.network import LiveNetwork, Receipts
+from twinloop.network.formats import Rows
+from twinloop.runs import use_persistent_cache
+from twinloop.scenario import LANES, SLOT_S, Scenario, build_live, with_members
+from twinloop.service.live.inbox import Inbox
+from twinloop.service.live.members import Members
+from twinloop.service.live.painting import paint
+from twinloop.service.live.picture import Picture
+from twinloop.service.live.programs import Deciding, compile_deciding, compile_hold
+from twinloop.trace import Trace
+from twinloop.validation import Verdict
+
+Result = TypeVar("Result")
+Clock = Callable[[], float]
+
+WARM_UP_SLOTS = 20
+"""Slots of reports before slices are first decided; *ours*."""
+
+_WINDOW_SALT = 1 << 30
+_FORGET_EVERY_SLOTS = 30
+_log = logging.getLogger("twinloop.live")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How patient the loop is: a slot's decision must be ready within `deadline_s`; reports older than `stale_s` are
+    not decided on; a user who was silent for `forget_s` leaves its row.
+    """
+
+    deadline_s: float = 0.8
+    stale_s: float = 10.0
+    forget_s: float = 900.0
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one slot was: the picture after it, the trace where it decided, else the reason why it held."""
+
+    picture: Picture
+    trace: Trace | None
+    held: str
+    order: Action
+    revision: int
+
+
+class Watcher(Protocol):
+    """Who is told of every slot and of every window's verdict, on the runner's own thread."""
+
+    def receipt(self) -> int:
+        """Number of the last order that the network is known to follow."""
+        ...
+
+    def lived(self, slot: Slot) -> None:
+        """A slot is over."""
+        ...
+
+    def decided(self, picture: Picture, verdict: Verdict, appraisals: tuple[Appraisal, ...]) -> None:
+        """A window's verdict is there; nothing stands by it until it is adopted."""
+        ...
+
+
+@dataclass
+class Timing:
+    """Seconds that parts of the last slot took, by name."""
+
+    last_s: dict[str, float] = field(default_factory=dict[str, float])
+    observe: Callable[[str, float], None] = lambda part, seconds: None
+
+    def measure(self, part: str, function: Callable[[], Result]) -> Result:
+        """The function's result, its duration noted under `part`."""
+        begun = time.perf_counter()
+        try:
+            return function()
+        finally:
+            self.last_s[part] = time.perf_counter() - begun
+            self.observe(part, self.last_s[part])
+
+
+class Runner:
+    """A live loop of `scenario`, paced by `clock` (epoch seconds, which must not jump)."""
+
+    def __init__(self, scenario: Scenario, clock: Clock, pace: Pace | None = None) -> None:
+        self.scenario = scenario
+        self.clock = clock
+        self.pace = pace or Pace()
+        self.members = Members(scenario)
+        self.timing = Timing()
+        self.watcher: Watcher | None = None
+        self.epoch_s = float(math.floor(clock()))
+        self.slot = -1
+        self.event = 0
+        self.loop: Loop[LiveNetwork]
+        self.state: LoopState
+        self.inboxes: dict[str, Inbox] = {
+            kind: Inbox(kind, len(self.members.directory(kind).names)) for kind in ("users", "cells", "servers")
+        }
+        self.last_heard_s = -math.inf
+        self.picture: Picture | None = None
+        self.deciding: Deciding | None = None
+        self.broken = ""
+        self._arrived: queue.SimpleQueue[tuple[int, float, tuple[Rows, ...]]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
+        self._planner = ThreadPoolExecutor(1, "window")
+        self._planning: Future[Any] | None = None
+        self._next_window = 0
+        self._known_members = -1
+        self._hold: Callable[..., LoopState]
+        self._guard: Guard | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._key = jax.random.key(scenario.seed)
+
+    def prepare(self) -> None:
+        """Builds the loop and compiles the safe slot; what decides is compiled beside operation."""
+        use_persistent_cache()
+        self.loop, self.state = build_live(self.scenario)
+        self._hold = compile_hold(self._key, self.loop, self.state)
+
+    def compile_deciding(self) -> None:
+        """Compiles what decides, from which slot on slots are whole ones."""
+        try:
+            self.deciding = compile_deciding(self._key, self.loop, self.state)
+            self._guard = Guard(self.deciding.slot, self._hold)
+        except Exception as error:
+            self.broken = f"the loop could not be compiled: {error}"
+            _log.exception("the loop could not be compiled; slots mirror and hold")
+
+    def start(self) -> None:
+        """Runs until `stop`, in a thread of its own; `prepare` comes first."""
+        threading.Thread(target=self.compile_deciding, name="compile", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends after the slot under way."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._planner.shutdown(wait=False, cancel_futures=True)
+
+    def accept(self, event: int, received_s: float, rows: tuple[Rows, ...]) -> None:
+        """Takes in an event that is durable; events come in the order of their numbers."""
+        self._arrived.put((event, received_s, rows))
+
+    @property
+    def backlog(self) -> int:
+        """Events that wait for the next slot."""
+        return self._arrived.qsize()
+
+    def ask(self, job: Callable[[], Result]) -> "Future[Result]":
+        """Has `job` done on the runner's thread between two slots."""
+        future: Future[Result] = Future()
+        self._jobs.put((job, future))
+        return future
+
+    def slot_of(self, time_s: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Slots that times fall into; times before slot 0 count as slot 0."""
+        number = np.floor((time_s - self.epoch_s) / self.loop.slot_s)
+        return np.clip(number, 0, 2**31 - 2).astype(np.int32)
+
+    @property
+    def scenario_slot_s(self) -> float:
+        """Length of a slot in s."""
+        return SLOT_S
+
+    def renumber(self, number: int) -> None:
+        """Goes on numbering orders from `number`; what is in effect stays so."""
+        revision = jnp.int32(number)
+        pending = self.state.pending
+        same = pending.confirmed_revision == pending.revision
+        confirmed = jnp.where(same, revision, pending.confirmed_revision)
+        self.state = eqx.tree_at(
+            lambda s: (s.pending.revision, s.pending.confirmed_revision), self.state, (revision, confirmed)
+        )
+
+    def tick(self, slot: int) -> Slot:
+        """Lives one slot."""
+        self._do_jobs()
+        self.timing.measure("take", self.drain)
+        self._join_members()
+        self._fill(slot)
+        key = jax.random.fold_in(self._key, slot)
+        self.slot = slot
+        state, trace, held = self.timing.measure("slot", lambda: self._live(key))
+        self.state = state
+        picture = self.timing.measure("paint", lambda: self._paint(slot))
+        self.picture = picture
+        box = state.plant
+        lived = Slot(picture, trace, held, jax.device_get(box.order), int(box.revision))
+        if self.watcher is not None:
+            self.timing.measure("act", lambda: self._tell(lived))
+        self._plan(slot)
+        if slot % _FORGET_EVERY_SLOTS == 0:
+            self._forget(slot)
+        return lived
+
+    def drain(self) -> None:
+        """Takes what has arrived into the inboxes."""
+        for _ in range(self._arrived.qsize()):
+            event, received_s, rows = self._arrived.get_nowait()
+            for part in rows:
+                self._put(part)
+            self.event = max(self.event, event)
+            self.last_heard_s = max(self.last_heard_s, received_s)
+
+    def _run(self) -> None:
+        while not self._stop.wait(max(self.epoch_s + (self.slot + 1) * self.loop.slot_s - self.clock(), 0.0)):
+            now = math.floor((self.clock() - self.epoch_s) / self.loop.slot_s)
+            try:
+                self.tick(max(now, self.slot + 1))
+            except Exception:
+                self.slot = max(now, self.slot + 1)
+                _log.exception("slot %d failed; the network keeps its standing decision", self.slot)
+
+    def _live(self, key: jax.Array) -> tuple[LoopState, Trace | None, str]:
+        if self._guard is None:
+            held = self.broken or "what decides is still being compiled"
+            return self._hold(key, self.loop, self.state), None, held
+        return guarded_slot(self._guard, key, self.loop, self.state, self.pace.deadline_s, self._distrust())
+
+    def _distrust(self) -> str:
+        silent_s = self.clock() - self.last_heard_s
+        if silent_s <= self.pace.stale_s:
+            return ""
+        return "nothing was ever reported" if math.isinf(silent_s) else f"nothing was reported for {silent_s:.0f} s"
+
+    def _put(self, part: Rows) -> None:
+        there = self.members.directory(part.kind)
+        known = [there.row(name) for name in part.ids]
+        row = np.array([-1 if at is None else at for at in known], np.int64)
+        here = row >= 0
+        self.inboxes[part.kind].put(row[here], part.value[here], self.slot_of(part.time_s[here]))
+
+    def _join_members(self) -> None:
+        if self.members.revision == self._known_members:
+            return
+        with self.members.lock:
+            self._known_members = self.members.revision
+            user_slice, user_group = jnp.asarray(self.members.user_slice), jnp.asarray(self.members.user_group)
+        self.loop = with_members(self.loop, user_slice, user_group)
+
+    def _fill(self, slot: int) -> None:
+        newcomers = self.members.newcomers()
+        reports = [self.inboxes[kind].take(LANES) for kind in ("users", "cells", "servers")]
+        taken = self.watcher.receipt() if self.watcher is not None else int(self.state.pending.revision)
+        receipts = Receipts(jnp.int32(taken), jnp.int32(0))
+        self.state = eqx.tree_at(
+            lambda s: (
+                s.plant.slot,
+                s.plant.users,
+                s.plant.cells,
+                s.plant.servers,
+                s.plant.newcomers,
+                s.plant.receipts,
+            ),
+            self.state,
+            (jnp.int32(slot), *reports, jnp.asarray(newcomers), receipts),
+        )
+
+    def _paint(self, slot: int) -> Picture:
+        return paint(self.scenario, self.members, self.loop, self.state, slot, self.epoch_s)
+
+    def _tell(self, lived: Slot) -> None:
+        if self.watcher is not None:
+            self.watcher.lived(lived)
+
+    def _plan(self, slot: int) -> None:
+        """Begins a window's decision where one is due, and passes on the one that is ready."""
+        ready = self._planning
+        if ready is not None and ready.done():
+            self._planning = None
+            error = ready.exception()
+            if error is not None:
+                _log.error("a window's decision failed: %s", error)
+            elif self.watcher is not None and self.picture is not None:
+                _, verdict, appraisals = ready.result()
+                self.watcher.decided(self.picture, verdict, appraisals)
+        if self.deciding is None:
+            self._next_window = slot + WARM_UP_SLOTS
+        elif self._planning is None and slot >= self._next_window:
+            self._next_window = slot + round(self.scenario.window / self.loop.slot_s)
+            key = jax.random.fold_in(self._key, slot + _WINDOW_SALT)
+            self._planning = self._planner.submit(self.deciding.window, key, self.loop, self.state)
+
+    def _do_jobs(self) -> None:
+        for _ in range(self._jobs.qsize()):
+            job, future = self._jobs.get_nowait()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(job())
+                except Exception as error:
+                    future.set_exception(error)
+
+    def _forget(self, slot: int) -> None:
+        """Rows of users who have long been silent are free again."""
+        current = self.state.twin.users.current
+        last = np.asarray(current.slot).max(axis=1)
+        silent = (slot - last) * self.loop.slot_s > self.pace.forget_s
+        taken = np.array([bool(name) for name in self.members.users.names])
+        gone = np.flatnonzero(silent & taken & ~np.asarray(current.active))
+        for row in gone:
+            self.inboxes["users"].forget(int(row))
+        self.members.release([int(row) for row in gone])

@@ -1,0 +1,6 @@
+"""Connections: TLS of the server, and calls to addresses that others gave."""
+
+from twinloop.service.security.transport.tls import TlsSettings, certificate_expires_s, tls_context
+from twinloop.service.security.transport.webhooks import Target, WebhookSettings, WebhookTargets
+
+__all__ = ["Target", "TlsSettings", "WebhookSettings", "WebhookTargets", "certificate_expires_s", "tls_context"]

@@ -1,0 +1,38 @@
+"""What survives: events, snapshots, history, documents and the log, in SQLite or PostgreSQL; the only home of SQL.
+
+`open_storage` gives a `Storage`. It knows bytes, numbers and texts, and nothing of networks or twins.
+"""
+
+from twinloop.storage.faults import Conflict, StorageFull, StorageUnavailable
+from twinloop.storage.retention import Retention, Swept
+from twinloop.storage.storage import Storage, open_storage
+from twinloop.storage.tables import (
+    Event,
+    EventTotals,
+    Frame,
+    LogLine,
+    NewEvent,
+    Record,
+    Refused,
+    Snapshot,
+    Source,
+)
+
+__all__ = [
+    "Conflict",
+    "Event",
+    "EventTotals",
+    "Frame",
+    "LogLine",
+    "NewEvent",
+    "Record",
+    "Refused",
+    "Retention",
+    "Snapshot",
+    "Source",
+    "Storage",
+    "StorageFull",
+    "StorageUnavailable",
+    "Swept",
+    "open_storage",
+]
