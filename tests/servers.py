@@ -23,6 +23,7 @@ fsync = off
 full_page_writes = off
 shared_buffers = 32MB
 max_connections = 60
+max_wal_size = 128MB
 """
 POSTGRES_ACCESS = """
 local all all trust

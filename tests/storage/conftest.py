@@ -4,42 +4,56 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
+import psycopg
 import pytest
 from servers import Postgres, start_postgres
 
 from twinloop.storage import NewEvent, Storage, open_storage
-
-TEMPLATE = "prepared"
+from twinloop.storage.schema import METADATA
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A private cluster; `TEMPLATE` in it is a database with tables and no rows."""
+    """A private cluster."""
     server = start_postgres()
-    server.execute(f"CREATE DATABASE {TEMPLATE}")
-    open_storage(server.url(TEMPLATE)).close()
     yield server
     server.close()
 
 
 @pytest.fixture(scope="session")
-def new_postgres_database(postgres: Postgres) -> Callable[..., str]:
-    """Makes an empty database, with tables unless `bare`, and gives its address."""
+def bare_postgres_database(postgres: Postgres) -> Callable[[], str]:
+    """Makes a database without tables, and gives its address."""
     numbers = count()
 
-    def make(*, bare: bool = False) -> str:
+    def make() -> str:
         name = f"test_{next(numbers)}"
-        postgres.execute(f"CREATE DATABASE {name}" + ("" if bare else f" TEMPLATE {TEMPLATE}"))
+        postgres.execute(f"CREATE DATABASE {name}")
         return postgres.url(name)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def prepared_database(bare_postgres_database: Callable[[], str]) -> str:
+    """A database with tables."""
+    url = bare_postgres_database()
+    open_storage(url).close()
+    return url
+
+
+@pytest.fixture
+def postgres_url(prepared_database: str) -> str:
+    """A database with tables and no rows."""
+    with psycopg.connect(prepared_database) as connection:
+        connection.execute(f"TRUNCATE {', '.join(METADATA.tables)} RESTART IDENTITY")
+    return prepared_database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'twins.db'}"
-    return request.getfixturevalue("new_postgres_database")()
+    return request.getfixturevalue("postgres_url")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from twinloop.storage import Frame, LogLine, NewEvent, Refused, backup, open_sto
 def other(request, url, tmp_path):
     """An empty database of the other system."""
     if url.startswith("sqlite"):
-        return request.getfixturevalue("new_postgres_database")()
+        return request.getfixturevalue("postgres_url")
     return str(tmp_path / "other.db")
 
 

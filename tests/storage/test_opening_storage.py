@@ -2,7 +2,6 @@
 
 import os
 import sqlite3
-import subprocess
 import sys
 
 import pytest
@@ -80,8 +79,8 @@ def test_tables_of_something_else_are_left_alone(tmp_path):
     assert "holds the tables of something else (bookmarks)" in refusal(str(path))
 
 
-def test_a_shared_postgresql_database_is_used_unless_names_collide(new_postgres_database):
-    url = new_postgres_database(bare=True)
+def test_a_shared_postgresql_database_is_used_unless_names_collide(bare_postgres_database):
+    url = bare_postgres_database()
     with create_engine(url.replace("postgresql:", "postgresql+psycopg:")).connect() as other:
         other.execute(text("CREATE TABLE bookmarks (address TEXT)"))
         other.commit()
@@ -115,15 +114,6 @@ def test_a_second_writer_is_refused_by_the_name_of_the_first(url, monkeypatch):
     open_storage(url).close()
 
 
-def test_a_lock_whose_holder_was_killed_is_free(url):
-    program = (
-        "import os, sys; from twinloop.storage import open_storage; open_storage(sys.argv[1]); os.kill(os.getpid(), 9)"
-    )
-    done = subprocess.run([sys.executable, "-c", program, url], check=False, capture_output=True)
-    assert done.returncode == -9, done.stderr.decode()
-    open_storage(url).close()
-
-
 def test_readers_open_beside_the_writer_and_change_nothing(url):
     with open_storage(url) as storage, open_storage(url, read_only=True) as reader:
         ids = storage.events.append([NewEvent("a", 1, 0.0, 1, b"")]).result()
@@ -145,16 +135,18 @@ def test_the_tables_that_migrations_make_are_those_of_the_code(url):
     engine.dispose()
 
 
-def test_tables_of_a_newer_version_are_left_alone(url):
-    with open_storage(url) as storage:
-        newer = text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
-        storage._database.submit(lambda connection: connection.execute(newer).close()).result()
+def test_tables_of_a_newer_version_are_left_alone(tmp_path):
+    url = str(tmp_path / "twins.db")
+    open_storage(url).close()
+    with sqlite3.connect(url) as other:
+        other.execute(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    other.close()
     assert "written by a newer twinloop (tables 9999, this one knows up to 0001)" in refusal(url)
     assert "has the tables 9999" in refusal(url, read_only=True)
 
 
-def test_a_database_that_was_never_opened_for_writing_has_nothing_to_read(new_postgres_database):
-    assert "has the tables of nothing yet" in refusal(new_postgres_database(bare=True), read_only=True)
+def test_a_database_that_was_never_opened_for_writing_has_nothing_to_read(bare_postgres_database):
+    assert "has the tables of nothing yet" in refusal(bare_postgres_database(), read_only=True)
 
 
 def test_texts_that_cannot_be_kept_whole_are_refused_with_their_database(postgres):

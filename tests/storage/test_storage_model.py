@@ -95,4 +95,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestStorageAgainstDictionaries = Machine.TestCase
-TestStorageAgainstDictionaries.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
+TestStorageAgainstDictionaries.settings = settings(max_examples=8, stateful_step_count=25, deadline=None)

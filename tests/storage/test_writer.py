@@ -12,6 +12,7 @@ from sqlalchemy import exc, text
 
 from twinloop.errors import StorageError
 from twinloop.storage import Conflict, NewEvent, StorageFull, StorageUnavailable, open_storage
+from twinloop.storage.backends import postgresql as postgresql_backend
 from twinloop.storage.backends import sqlite as sqlite_backend
 from twinloop.storage.faults import storage_fault
 
@@ -60,14 +61,18 @@ def test_what_waits_together_is_one_transaction(storage, held):
 
 def test_one_bad_write_fails_alone(storage, held):
     good = [storage.events.append(event_of(number)) for number in range(20)]
-    bad = storage.events.append([NewEvent("a", 2**70, 0.0, 1, b"x")])
-    surrogate = storage.records.put("c", "\ud800", "{}", updated_s=0.0)
+    bad = [
+        storage.events.append([NewEvent("a", 2**70, 0.0, 1, b"x")]),
+        storage.events.append([NewEvent("nul \0", 1, 0.0, 1, b"x")]),
+        storage.records.put("c", "nul \0", "{}", updated_s=0.0),
+        storage.records.put("c", "\ud800", "{}", updated_s=0.0),
+    ]
     missing = storage.records.put("c", "k", "{}", updated_s=0.0, expected_revision=3)
     later = storage.events.append(event_of(20))
     held.set()
     assert [len(future.result()) for future in [*good, later]] == [1] * 21
-    for future in (bad, surrogate):
-        with pytest.raises(StorageError, match="a value cannot be stored"):
+    for future in bad:
+        with pytest.raises(StorageError, match="cannot be stored"):
             future.result()
     with pytest.raises(Conflict):
         missing.result()
@@ -96,11 +101,11 @@ def test_a_write_that_nobody_waits_for_any_more_is_not_carried_out(storage, held
 
 def test_closing_carries_out_what_waits(url):
     storage = open_storage(url)
-    futures = [storage.events.append(event_of(number)) for number in range(2500)]
+    futures = [storage.events.append(event_of(number)) for number in range(1500)]
     storage.close()
     assert all(future.done() and future.result()[0] for future in futures)
     with open_storage(url) as storage:
-        assert storage.events.totals().events == 2500
+        assert storage.events.totals().events == 1500
 
 
 def test_a_full_database_says_so_keeps_what_it_has_and_goes_on_when_there_is_room(sqlite):
@@ -164,7 +169,7 @@ def test_a_database_that_another_program_holds_is_unavailable_until_it_lets_go(t
         assert storage.events.append(event_of(1)).result()[0]
 
 
-def test_a_server_that_stops_and_comes_back_loses_nothing_that_was_acknowledged(postgres, new_postgres_database):
+def test_a_server_that_stops_and_comes_back_loses_nothing_that_was_acknowledged(postgres, postgres_url):
     acknowledged: list[int] = []
     refused = 0
     restarted = threading.Event()
@@ -174,7 +179,7 @@ def test_a_server_that_stops_and_comes_back_loses_nothing_that_was_acknowledged(
         postgres.start()
         restarted.set()
 
-    with open_storage(new_postgres_database()) as storage:
+    with open_storage(postgres_url) as storage:
         storage.events.append(event_of(0)).result()
         storage.events.last_id()  # a pooled reader that the restart cuts off
         restarting = threading.Thread(target=restart)
@@ -199,8 +204,8 @@ def test_a_server_that_stops_and_comes_back_loses_nothing_that_was_acknowledged(
     assert set(acknowledged) <= kept
 
 
-def test_reading_from_a_server_that_is_away_is_unavailable(postgres, new_postgres_database):
-    with open_storage(new_postgres_database()) as storage:
+def test_reading_from_a_server_that_is_away_is_unavailable(postgres, postgres_url):
+    with open_storage(postgres_url) as storage:
         postgres.stop()
         try:
             with pytest.raises(StorageUnavailable):
@@ -213,17 +218,16 @@ def test_reading_from_a_server_that_is_away_is_unavailable(postgres, new_postgre
         assert storage.check().result() is None
 
 
-def test_a_writer_whose_place_was_taken_meanwhile_does_not_write(new_postgres_database, monkeypatch):
-    monkeypatch.setattr("twinloop.storage.backends.postgresql.PATIENCE_S", 0.0)
-    url = new_postgres_database()
-    with open_storage(url) as first:
-        cut = text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+def test_a_writer_whose_place_was_taken_meanwhile_does_not_write(postgres_url, monkeypatch):
+    with open_storage(postgres_url) as first:
+        cut = text("SELECT pg_terminate_backend(pid, 10000) FROM pg_locks WHERE locktype = 'advisory'")
         with first._database.reading() as connection:
             connection.execute(cut)
         with pytest.raises(StorageUnavailable):
             first.check().result()
-        with open_storage(url) as second:
-            with pytest.raises(StorageUnavailable, match="another server"):
+        with open_storage(postgres_url) as second:
+            with monkeypatch.context() as patch, pytest.raises(StorageUnavailable, match="another server"):
+                patch.setattr(postgresql_backend, "PATIENCE_S", 0.0)
                 first.events.append(event_of(1)).result()
             assert second.events.append(event_of(1)).result()[0]
         assert first.events.append(event_of(2)).result()[0]

@@ -18,6 +18,8 @@ from twinloop.cli.doctor import doctor
 from twinloop.cli.evaluate import app as evaluate_app
 from twinloop.cli.experience import app as qoe_app
 from twinloop.cli.live.agent import agent
+from twinloop.cli.live.demo import app as demo_app
+from twinloop.cli.live.keep import backup, restore
 from twinloop.cli.live.serve import serve
 from twinloop.cli.run import run
 from twinloop.cli.scenario import app as scenario_app
@@ -38,11 +40,14 @@ app.command()(compare)
 app.command()(doctor)
 app.command()(serve)
 app.command()(agent)
+app.command()(backup)
+app.command()(restore)
 app.add_typer(scenario_app, name="scenario")
 app.add_typer(data_app, name="data")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(study_app, name="study")
 app.add_typer(train_app, name="train")
+app.add_typer(demo_app, name="demo")
 app.add_typer(qoe_app, name="qoe")
 
 # What typer raises for a wrong option or argument; the class has no public name of its own.

@@ -42,11 +42,11 @@ def build_live(scenario: Scenario, data: Path | None = None) -> tuple[Loop[LiveN
 def with_members(loop: Loop[Any], user_slice: Int[Array, " users"], user_group: Int[Array, " users"]) -> Loop[Any]:
     """The loop with users in other slices and multicast groups (-1: unicast), known to the twins and judges alike."""
 
-    def believed(lp: Loop[Any]) -> list[Any]:
+    def believed(lp: Any) -> list[Any]:
         params = [lp.abstractor.params, lp.slot_judge.model.params, lp.window_judge.model.params]
         return params if lp.foresight is None else [*params, lp.foresight.model.params]
 
-    def memberships(lp: Loop[Any]) -> tuple[Array, ...]:
+    def memberships(lp: Any) -> tuple[Any, ...]:
         known = [of for params in believed(lp) for of in (params.user_slice, params.user_group)]
         return (*known, _groups(lp))
 
@@ -79,7 +79,7 @@ def site_of(scenario: Scenario, name: str) -> Scenario:
     return scenario.model_copy(update={"name": f"{scenario.name}-{name}", **changes})
 
 
-def _groups(loop: Loop[Any]) -> Array:
+def _groups(loop: Any) -> Any:
     if isinstance(loop.collector, Adaptive):
         return loop.collector.users.groups
     if isinstance(loop.collector, Periodic):

@@ -22,6 +22,7 @@ class Database:
     def __init__(self, backend: AbstractBackend, *, read_only: bool) -> None:
         self._backend = backend
         self._writer = None if read_only else Writer(backend)
+        self._closed = False
 
     @property
     def place(self) -> str:
@@ -39,6 +40,8 @@ class Database:
 
         Raises StorageUnavailable and StorageError.
         """
+        if self._closed:
+            raise StorageError(f"{self.place} is closed")
         try:
             with self._backend.reading.connect() as connection:
                 yield connection
@@ -64,6 +67,7 @@ class Database:
 
     def close(self) -> None:
         """Carries out what waits and lets go of the database."""
+        self._closed = True
         if self._writer is not None:
             self._writer.close()
         self._backend.release()

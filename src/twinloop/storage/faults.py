@@ -50,16 +50,16 @@ def storage_fault(error: Exception, place: str) -> Exception:
         return StorageUnavailable(f"{place}: all connections for reading are in use; try again")
     if isinstance(error, OverflowError | UnicodeEncodeError):
         return StorageError(f"{place}: a value cannot be stored: {_line(error)}")
-    if not isinstance(error, exc.DBAPIError):
+    if not isinstance(error, exc.StatementError):
         return error
     driver = error.orig or error
+    if not isinstance(error, exc.DBAPIError) or isinstance(error, exc.DataError | exc.IntegrityError):
+        return StorageError(f"{place}: a value cannot be stored: {_line(driver)}")
     words = f"{place}: {_line(driver)}"
     code = getattr(driver, "sqlite_errorcode", None)
     state = getattr(driver, "sqlstate", None)
     if (code is not None and code & 0xFF == sqlite3.SQLITE_FULL) or state == DISK_FULL:
         return StorageFull(f"{words}; make room on the disk")
-    if isinstance(error, exc.DataError | exc.IntegrityError):
-        return StorageError(f"{place}: a value cannot be stored: {_line(driver)}")
     if _passes(error, code, state):
         return StorageUnavailable(words)
     return StorageError(words)

@@ -1,5 +1,6 @@
 """Brings a database of any age to the tables of today, by the revisions in `migrations`."""
 
+import threading
 from pathlib import Path
 
 from alembic import command
@@ -12,6 +13,7 @@ from twinloop.errors import StorageError
 from twinloop.storage.schema import METADATA, VERSION_TABLE
 
 SCRIPTS = Path(__file__).parent / "migrations"
+_UPGRADING = threading.Lock()  # Alembic keeps what it works on in a global
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -47,7 +49,8 @@ def migrate(connection: Connection, place: str) -> None:
             f"{place} was written by a newer twinloop (tables {revision}, this one knows up to {known[0]});"
             " update twinloop, or choose another database"
         )
-    command.upgrade(_config(connection), "head")
+    with _UPGRADING:
+        command.upgrade(_config(connection), "head")
 
 
 def check_revision(connection: Connection, place: str) -> None:

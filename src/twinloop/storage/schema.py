@@ -7,6 +7,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     Double,
     Index,
     Integer,
@@ -14,9 +15,10 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    Text,
+    TypeDecorator,
     UniqueConstraint,
 )
+from sqlalchemy.types import TypeEngine
 
 METADATA = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s"}
@@ -26,16 +28,29 @@ VERSION_TABLE = "twinloop_schema"
 WIDE = BigInteger().with_variant(Integer, "sqlite")
 """64 bits on both; SQLite numbers rows by itself only in a column called INTEGER."""
 
-NAME = String().with_variant(String(collation="C"), "postgresql")
-"""A name that is ordered by its characters' code points, as SQLite orders it, whatever the language of the server."""
+
+class PlainText(TypeDecorator[str]):
+    """Text without the character NUL, which PostgreSQL cannot keep; what SQLite keeps can be moved there.
+
+    Texts are ordered by their characters' code points on both, whatever the language of the server.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """Asks PostgreSQL for the order that SQLite has."""
+        return String(collation="C" if dialect.name == "postgresql" else None)
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Raises ValueError for a text with NUL."""
+        if value is not None and "\0" in value:
+            raise ValueError("a text has the character NUL")
+        return value
 
 
 def _text(name: str) -> Column[str]:
-    return Column(name, Text, nullable=False)
-
-
-def _name(name: str) -> Column[str]:
-    return Column(name, NAME, nullable=False)
+    return Column(name, PlainText, nullable=False)
 
 
 def _number(name: str) -> Column[int]:
@@ -58,7 +73,7 @@ EVENTS = Table(
     "events",
     METADATA,
     _id(),
-    _name("source"),
+    _text("source"),
     _number("sequence"),
     _seconds("received_s"),
     _number("rows"),
@@ -71,7 +86,7 @@ EVENTS = Table(
 SOURCES = Table(
     "sources",
     METADATA,
-    Column("source", NAME, primary_key=True),
+    Column("source", PlainText, primary_key=True),
     _number("highest_sequence"),
     _number("received"),
     _number("kept"),
@@ -84,7 +99,7 @@ REFUSALS = Table(
     METADATA,
     _id(),
     _seconds("received_s"),
-    _name("source"),
+    _text("source"),
     Column("sequence", BigInteger),
     _number("index"),
     _text("reason"),
@@ -101,7 +116,7 @@ SNAPSHOTS = Table(
     _number("event_id"),
     _seconds("created_s"),
     _number("size"),
-    _name("sha256"),
+    _text("sha256"),
     Column("complete", Boolean, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -118,7 +133,7 @@ SNAPSHOT_CHUNKS = Table(
 FRAMES = Table(
     "frames",
     METADATA,
-    Column("kind", NAME, primary_key=True),
+    Column("kind", PlainText, primary_key=True),
     Column("tier", BigInteger, primary_key=True, autoincrement=False),
     Column("slot", BigInteger, primary_key=True, autoincrement=False),
     _number("size"),
@@ -130,10 +145,10 @@ FRAMES = Table(
 RECORDS = Table(
     "records",
     METADATA,
-    Column("collection", NAME, primary_key=True),
-    Column("key", NAME, primary_key=True),
-    _name("state"),
-    _name("tenant"),
+    Column("collection", PlainText, primary_key=True),
+    Column("key", PlainText, primary_key=True),
+    _text("state"),
+    _text("tenant"),
     _number("revision"),
     _seconds("updated_s"),
     _text("body"),
@@ -145,17 +160,17 @@ LOG = Table(
     METADATA,
     _id(),
     _seconds("time_s"),
-    _name("actor"),
-    _name("action"),
-    _name("target"),
-    _name("outcome"),
+    _text("actor"),
+    _text("action"),
+    _text("target"),
+    _text("outcome"),
     _text("detail"),
     Index(None, "actor", "id"),
     Index(None, "target", "id"),
     sqlite_autoincrement=True,
 )
 
-SETTINGS = Table("settings", METADATA, Column("name", NAME, primary_key=True), _text("value"))
+SETTINGS = Table("settings", METADATA, Column("name", PlainText, primary_key=True), _text("value"))
 
 NUMBERED = (EVENTS, REFUSALS, SNAPSHOTS, LOG)
 """Tables whose rows the database numbers."""

@@ -128,6 +128,34 @@ def make_picture(slot: int = 1000) -> Picture:
     )
 
 
+def many(picture: Picture, copies: int) -> Picture:
+    """So many networks side by side, a thousand kilometres apart, without the free row of users."""
+    rows = {"users": np.arange(6), "cells": np.arange(3), "servers": np.arange(1), "slices": np.arange(2)}
+    copy = np.arange(copies)
+
+    def repeated(kind: str) -> KindPicture:
+        twin, own = getattr(picture, kind), rows[kind]
+        parts = {name: getattr(twin, name) for name in twin.__dataclass_fields__ if name not in {"kind", "ids"}}
+        ids = tuple(f"{twin.ids[row]}-{number}" for number in copy for row in own)
+        return KindPicture(
+            kind=twin.kind,
+            ids=ids,
+            **{name: np.tile(part[own], (copies,) + (1,) * (part.ndim - 1)) for name, part in parts.items()},
+        )
+
+    return replace(
+        picture,
+        **{kind: repeated(kind) for kind in rows},
+        user_slice=(np.tile(picture.user_slice[:6], copies) + 2 * np.repeat(copy, 6)).astype(np.int32),
+        cell_server=np.repeat(copy, 3).astype(np.int32),
+        cell_position_m=np.tile(picture.cell_position_m, (copies, 1)) + 1e6 * np.repeat(copy, 3)[:, None].astype("f4"),
+        slice_sst=tuple(range(2 * copies)),
+        slice_sd=("",) * (2 * copies),
+        slice_active=np.ones(2 * copies, bool),
+        target_bps=np.tile(picture.target_bps, copies),
+    )
+
+
 @dataclass
 class Past:
     """History in which everything was always as the picture shows, but for `told`: functions of time by (kind, name,

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from jaxtyping import Int64
 
-from twinloop.network.formats.names import KINDS, codes_of, fault_of
+from twinloop.network.formats.names import KINDS, codes_of, fault_of, kind_fault
 from twinloop.network.formats.wire import Batch, Columns, Row
 
 _HINTS = 20
@@ -37,13 +37,13 @@ class Block:
 
 
 def blocks_of(batch: Batch) -> Iterator[Block]:
-    """The batch as blocks of one kind each."""
+    """The batch as blocks of one kind each; rows of unknown kinds are one block of kind "", each with its fault."""
     places = batch.places
     if places is None:
         places = range(len(batch.rows) + sum(len(block.ids) for block in batch.columns))
     by_kind: dict[str, list[int]] = {}
     for index, row in enumerate(batch.rows):
-        by_kind.setdefault(row.kind, []).append(index)
+        by_kind.setdefault(row.kind if row.kind in KINDS else "", []).append(index)
     for kind, members in by_kind.items():
         rows = [batch.rows[index] for index in members]
         yield _block_of_rows(kind, rows, [places[index] for index in members])
@@ -55,9 +55,11 @@ def blocks_of(batch: Batch) -> Iterator[Block]:
 
 def _block_of_rows(kind: str, rows: list[Row], places: Sequence[int]) -> Block:
     named = [tuple(row.values) for row in rows]
-    known = {names: _codes(kind, names) for names in dict.fromkeys(named)}
+    known = {names: codes_of(kind, names) for names in dict.fromkeys(named)}
     faults: dict[int, str] = {}
-    if None in known.values():
+    if kind not in KINDS:
+        faults = {index: kind_fault(row.kind) for index, row in enumerate(rows)}
+    elif None in known.values():
         told = {names: fault_of(kind, names, number < _HINTS) for number, names in enumerate(known)}
         faults = {index: told[names] for index, names in enumerate(named) if known[names] is None}
     codes = [known[names] or (-1,) * len(names) for names in named]
@@ -80,7 +82,7 @@ def _block_of_rows(kind: str, rows: list[Row], places: Sequence[int]) -> Block:
 def _block_of_columns(columns: Columns, places: Sequence[int]) -> Block:
     count, width = len(columns.ids), len(columns.attributes)
     names = tuple(columns.attributes)
-    codes = _codes(columns.kind, names)
+    codes = codes_of(columns.kind, names)
     faults = dict.fromkeys(range(count), fault_of(columns.kind, names)) if codes is None else {}
     values = columns.values
     if any(len(row) != width for row in values):
@@ -102,11 +104,6 @@ def _block_of_columns(columns: Columns, places: Sequence[int]) -> Block:
         faults=faults,
         text=lambda index: _row_text(columns, index),
     )
-
-
-def _codes(kind: str, names: tuple[str, ...]) -> tuple[int, ...] | None:
-    """Codes of names, None where they cannot stand; of an unknown kind all unknown, its rows are refused for that."""
-    return codes_of(kind, names) if kind in KINDS else (-1,) * len(names)
 
 
 def _row_text(columns: Columns, index: int) -> str:

@@ -69,9 +69,6 @@ def check(batch: Batch, now_s: float, *, prb_width_hz: float = PRB_WIDTH_HZ) -> 
             rows = _checked(block, now_s, prb_width_hz, faults, ignored)
             if rows.ids:
                 found.setdefault(rows.kind, []).append(rows)
-        else:
-            reason = f"kind is {shown(block.kind)}; allowed: {', '.join(KINDS)}"
-            faults = dict.fromkeys(range(len(block.ids)), reason)
         for row in sorted(faults):
             text = block.text(row)[:ROW_TEXT_CHARACTERS] if room > 0 else ""
             room -= len(text)

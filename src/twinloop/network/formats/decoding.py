@@ -22,12 +22,12 @@ from twinloop.network.formats.wire import (
     Row,
     Sequence63,
     Source,
+    one_line,
     shown,
 )
 
 ROW_TEXT_CHARACTERS = 2_000
 REFUSED_TEXT_CHARACTERS = 4 * 2**20
-_MESSAGE_CHARACTERS = 300
 
 MEDIA_TYPES = ("application/json", "application/x-ndjson", "application/msgpack", "application/x-msgpack")
 
@@ -104,7 +104,7 @@ def decode(
     """A batch from the body of a message.
 
     `source` and `sequence` stand in where the body does not give them (a topic or a query may name them). A body of n
-    bytes can take about 32 n bytes of memory while it is read, so `most_bytes` bounds both. Raises FormatError for
+    bytes can take up to 64 n bytes of memory while it is read, so `most_bytes` bounds both. Raises FormatError for
     another media type, a body above a limit, broken text (with its offset), and fields that are unknown or wrong
     outside of `rows`. What is wrong in one of `rows` refuses that row: see `Batch.refused`.
     """
@@ -209,7 +209,7 @@ def _header_of(number: int, line: bytes) -> _Head | None:
         except FAULTS:
             return None
         if isinstance(loose, dict) and "kind" not in loose and "values" not in loose:
-            raise FormatError(f"line {number}: {_cut(str(error))}; allowed: {_fields(_Head)}") from None
+            raise FormatError(f"line {number}: {one_line(error)}; allowed: {_fields(_Head)}") from None
         return None
 
 
@@ -281,7 +281,7 @@ def _told(error: Exception, body: bytes, coding: _Coding) -> str:
         return f"the {coding.name} is nested too deeply; a batch holds rows, a row holds values"
     if isinstance(error, UnicodeDecodeError):
         return f"the {coding.name} holds text that is not UTF-8 ({error.reason})"
-    message = _cut(str(error))
+    message = one_line(error)
     if "truncated" in message:
         message = f"the {coding.name} ends too early (byte {len(body)})"
     if coding is _JSON and (b"NaN" in body or b"Infinity" in body):
@@ -295,12 +295,8 @@ def _explained(error: Exception, holder: type[msgspec.Struct]) -> str:
         return "nested too deeply; a row holds values, values are numbers"
     if isinstance(error, UnicodeDecodeError):
         return f"holds text that is not UTF-8 ({error.reason})"
-    message = _cut(str(error))
+    message = one_line(error)
     return f"{message}; allowed: {_fields(holder)}" if "unknown field" in message else message
-
-
-def _cut(message: str) -> str:
-    return message if len(message) <= _MESSAGE_CHARACTERS else message[:_MESSAGE_CHARACTERS] + "..."
 
 
 def _fields(holder: type[msgspec.Struct]) -> str:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from twinloop import units
 from twinloop.entities import CELL_ATTRIBUTES, SERVER_ATTRIBUTES, USER_ATTRIBUTES, Attribute
+from twinloop.network.formats.wire import shown
 
 PRB_WIDTH_HZ = 360_000.0
 """Width of a physical resource block of 12 subcarriers (TS 38.211, 4.4.4.1), 30 kHz each."""
@@ -162,6 +163,11 @@ def vocabulary(kind: str) -> Vocabulary:
     )
 
 
+def kind_fault(kind: str) -> str:
+    """Says that a kind is not known, and which are."""
+    return f"kind is {shown(kind)}; allowed: {', '.join(KINDS)}"
+
+
 def name_fault(kind: str, name: str, near: bool = True) -> str:
     """Why a `kind` cannot have a value called `name`, and what was perhaps meant; `near` False saves the search."""
     for other in KINDS:
@@ -182,7 +188,9 @@ def _near(kind: str, name: str) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=256)
 def codes_of(kind: str, names: tuple[str, ...]) -> tuple[int, ...] | None:
-    """Codes of the names of a row's values; None where one is unknown or two are the same attribute, see `fault_of`."""
+    """Codes of the names of a row's values; None where they cannot stand, for which `fault_of` gives the reason."""
+    if kind not in KINDS:
+        return None
     words = vocabulary(kind)
     codes = tuple(words.code.get(name, -1) for name in names)
     kept = [words.columns[code] for code in codes if words.columns[code] >= 0]
@@ -190,10 +198,12 @@ def codes_of(kind: str, names: tuple[str, ...]) -> tuple[int, ...] | None:
 
 
 def fault_of(kind: str, names: Sequence[str], near: bool = True) -> str:
-    """Why values of a `kind` cannot have these names: one is unknown, or two stand for the same attribute.
+    """Why there is no row of this kind with these names: the kind or a name is unknown, or two are the same attribute.
 
-    `near` False saves the search for what was perhaps meant.
+    `near` False saves the search for what was perhaps meant. Empty where nothing is wrong.
     """
+    if kind not in KINDS:
+        return kind_fault(kind)
     words = vocabulary(kind)
     seen: dict[int, str] = {}
     for name in names:

@@ -16,10 +16,12 @@ MAX_VALUES_A_ROW = 128
 MAX_BLOCKS = 64
 MAX_RECEIPTS = 10_000
 MAX_DETAIL_CHARACTERS = 2_000
+MAX_FAULT_CHARACTERS = 300
 
 Source = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:-]{1,128}\Z")]
 Sequence63 = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE)]
 ValueName = Annotated[str, Meta(max_length=MAX_NAME_CHARACTERS)]
+Kind = Annotated[str, Meta(max_length=MAX_NAME_CHARACTERS)]
 Values = Annotated[dict[ValueName, float | None], Meta(max_length=MAX_VALUES_A_ROW)]
 _Numbers = Annotated[list[float | None], Meta(max_length=MAX_ROWS)]
 _Names = Annotated[list[str | None], Meta(max_length=MAX_ROWS)]
@@ -34,7 +36,7 @@ class Row(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_default
     `period_s` is the time over which volumes were counted.
     """
 
-    kind: str
+    kind: Kind
     id: str
     values: Values
     time_s: float | None = None
@@ -50,7 +52,7 @@ class Columns(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_def
     parts do not have the same number of rows.
     """
 
-    kind: str
+    kind: Kind
     attributes: Annotated[list[ValueName], Meta(max_length=MAX_VALUES_A_ROW)]
     ids: Annotated[list[str], Meta(max_length=MAX_ROWS)]
     values: Annotated[list[_Line], Meta(max_length=MAX_ROWS)]
@@ -114,6 +116,13 @@ def name_is_fit(name: str) -> bool:
 
 
 NAME_RULE = f"1 to {MAX_NAME_CHARACTERS} printable characters without '/' and space"
+
+
+def one_line(fault: Exception) -> str:
+    """Words of a fault that a library found, in one line of at most 300 characters: they quote what was sent."""
+    words = str(fault)[:MAX_FAULT_CHARACTERS]
+    return words if words.isprintable() else words.encode("unicode_escape").decode()
+
 
 _short = reprlib.Repr()
 _short.maxstring = 60

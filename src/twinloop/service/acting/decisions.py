@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -32,6 +32,7 @@ class DecisionError(TwinloopError):
     """A decision is not there, or no longer waits for anybody."""
 
 
+@runtime_checkable
 class Kept(Protocol):
     """A decision as it is kept."""
 
@@ -41,6 +42,7 @@ class Kept(Protocol):
         ...
 
 
+@runtime_checkable
 class RecordsPort(Protocol):
     """Where decisions are kept."""
 

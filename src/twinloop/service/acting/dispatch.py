@@ -3,34 +3,16 @@
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from twinloop.entities import Action
 from twinloop.network import Command
+from twinloop.network.formats import Receipt
 from twinloop.service.acting.orders import Orders
 from twinloop.service.live import Picture
 
 Mode = Literal["advise", "act", "halted"]
 _NEVER = float("-inf")
-
-
-class ReceiptLike(Protocol):
-    """What a site says became of a command."""
-
-    @property
-    def revision(self) -> int:
-        """Number of the command."""
-        ...
-
-    @property
-    def result(self) -> str:
-        """applied, refused or failed."""
-        ...
-
-    @property
-    def detail(self) -> str:
-        """Why, in a sentence."""
-        ...
 
 
 @dataclass
@@ -119,7 +101,7 @@ class Dispatcher:
             if wake in waiters:
                 waiters.remove(wake)
 
-    def take(self, site: str, receipts: Iterable[ReceiptLike]) -> None:
+    def take(self, site: str, receipts: Iterable[Receipt]) -> None:
         """What a site says became of commands; what is about an older one than it told of last is late news."""
         with self._lock:
             found = self.sites.get(site)

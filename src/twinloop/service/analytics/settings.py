@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Precision(BaseModel):
@@ -80,3 +80,9 @@ class AnalyticsSettings(BaseModel):
     unavailable_status: Literal[404, 500] = 404
     precision: Precision = Precision()
     notify: NotifySettings = NotifySettings()
+
+    @model_validator(mode="after")
+    def _gnb_fits(self) -> "AnalyticsSettings":
+        if self.gnb_id >= 2**self.gnb_bits:
+            raise ValueError(f"gnb_id {self.gnb_id} does not fit into gnb_bits {self.gnb_bits}")
+        return self

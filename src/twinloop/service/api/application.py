@@ -4,11 +4,12 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from twinloop import __version__
-from twinloop.service.api import agents, decisions, ingest, system, twins
+from twinloop.service.api import access, agents, decisions, ingest, system, twins
 from twinloop.service.api.problems import add_problems
 from twinloop.service.api.reports import Reports
 from twinloop.service.platform import Platform
 from twinloop.service.security import Audit, Guard, Tokens, check_routes
+from twinloop.service.watching import Metrics
 
 PUBLIC = frozenset({"GET /healthz", "GET /readyz", "GET /openapi.json", "GET /docs"})
 
@@ -28,9 +29,10 @@ def build_app(platform: Platform, guard: Guard, tokens: Tokens, audit: Audit) ->
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.platform, app.state.guard, app.state.tokens, app.state.audit = platform, guard, tokens, audit
+    app.state.metrics = Metrics(platform)
     add_problems(app)
     app.router.routes.append(Route("/reports", Reports(platform, guard), methods=["POST"]))
-    for part in (system, agents, twins, decisions, ingest):
+    for part in (system, access, agents, twins, decisions, ingest):
         app.include_router(part.router)
     check_routes(app.routes, PUBLIC)
     return app

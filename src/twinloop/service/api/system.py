@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from twinloop import __version__
 from twinloop.service.api.context import platform_of
 from twinloop.service.security import Identity, Permission, Requires
+from twinloop.service.watching import CONTENT_TYPE
 
 router = APIRouter(tags=["system"])
 
@@ -29,6 +30,12 @@ async def readyz(request: Request) -> Response:
     if waiting >= platform.settings.bounds.waiting_events:
         faults.append("the disk does not keep up")
     return JSONResponse({"ready": not faults, "faults": faults}, 503 if faults else 200)
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request, _: Annotated[Identity, Depends(Requires(Permission.METRICS))]) -> Response:
+    """Metrics in Prometheus' text format."""
+    return Response(request.app.state.metrics.written(), media_type=CONTENT_TYPE)
 
 
 @router.get("/system")

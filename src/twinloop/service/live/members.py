@@ -1,13 +1,24 @@
 """Who is in the live network: rows of users, cells and servers by name, and every user's slice and multicast group."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from twinloop.entities import Directory
 from twinloop.scenario import Scenario
+
+
+class SavedMembers(msgspec.Struct):
+    """Who stood where: by row the name ("": nobody), generation, slice and group; rows taken by `newcomers`."""
+
+    names: list[str]
+    generation: list[int]
+    slices: list[int]
+    groups: list[int]
+    newcomers: list[int]
 
 
 class Members:
@@ -71,25 +82,25 @@ class Members:
                 self.user_group[row] = -1
             self.revision += bool(rows)
 
-    def saved(self) -> dict[str, object]:
+    def saved(self) -> "SavedMembers":
         """What a snapshot keeps."""
         with self.lock:
-            return {
-                "names": list(self.users.names),
-                "generation": self.users.generation.tolist(),
-                "slice": self.user_slice.tolist(),
-                "group": self.user_group.tolist(),
-                "newcomers": sorted(self._newcomers),
-            }
+            return SavedMembers(
+                list(self.users.names),
+                self.users.generation.tolist(),
+                self.user_slice.tolist(),
+                self.user_group.tolist(),
+                sorted(self._newcomers),
+            )
 
-    def restore(self, saved: Mapping[str, list[int]]) -> None:
+    def restore(self, saved: "SavedMembers") -> None:
         """Goes back to what was saved. Raises ValueError where it does not fit the scenario."""
-        names: list[str] = [str(name) for name in saved["names"]]
-        self.users.restore(names, saved["generation"])
-        self.user_slice = np.asarray(saved["slice"], np.int32)
-        self.user_group = np.asarray(saved["group"], np.int32)
-        self._newcomers = set(saved["newcomers"])
-        self.revision += 1
+        with self.lock:
+            self.users.restore(saved.names, saved.generation)
+            self.user_slice = np.asarray(saved.slices, np.int32)
+            self.user_group = np.asarray(saved.groups, np.int32)
+            self._newcomers = set(saved.newcomers)
+            self.revision += 1
 
     def _admit(self, name: str) -> int | None:
         row = self.users.claim(name)

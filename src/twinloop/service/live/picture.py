@@ -1,7 +1,7 @@
 """What everybody above the runner reads: the twins after a slot as host arrays, never changed once published."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +102,7 @@ class Series:
     value: NDArray[np.float32]
 
 
+@runtime_checkable
 class HistoryPort(Protocol):
     """The past of twins, as kept by the storage."""
 
@@ -121,6 +122,7 @@ class Foretold:
     std: NDArray[np.float32]
 
 
+@runtime_checkable
 class ForetellPort(Protocol):
     """The future of twins under the standing decision."""
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -66,6 +66,7 @@ class Slot:
     revision: int
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Who is told of every slot and of every window's verdict, on the runner's own thread."""
 

@@ -1,13 +1,13 @@
 """A live loop as bytes and back: what twins knew, what waited, who stood where; never half of it."""
 
 import io
-from typing import Any
 
 import equinox as eqx
 import msgspec
 import numpy as np
 
 from twinloop.errors import TwinloopError
+from twinloop.service.live.members import SavedMembers
 from twinloop.service.live.runner import Runner
 
 VERSION = 1
@@ -33,7 +33,7 @@ class Saved(msgspec.Struct):
     slot: int
     event: int
     epoch_s: float
-    members: dict[str, Any]
+    members: SavedMembers
     inboxes: dict[str, Held]
     state: bytes
 
@@ -75,7 +75,12 @@ def restore(runner: Runner, blob: bytes, scenario: str) -> None:
             "the database was begun with another scenario, whose twins do not fit this one; give that scenario, or "
             "another --database"
         )
-    runner.state = eqx.tree_deserialise_leaves(io.BytesIO(saved.state), runner.state)
+    try:
+        runner.state = eqx.tree_deserialise_leaves(io.BytesIO(saved.state), runner.state)
+    except (RuntimeError, ValueError, EOFError) as error:
+        raise SnapshotError(
+            f"the snapshot does not fit the scenario's methods ({error}); give the one it was made with"
+        ) from None
     runner.members.restore(saved.members)
     for kind, held in saved.inboxes.items():
         inbox = runner.inboxes[kind]

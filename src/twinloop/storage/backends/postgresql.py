@@ -42,7 +42,8 @@ class Postgresql(AbstractBackend):
     def __init__(self, url: URL, place: str) -> None:
         self.place = place
         name = f"twinloop process {os.getpid()} on {socket.gethostname()}"[:63]
-        settings = {"application_name": name, **SETTINGS, **url.query}
+        settings = {"application_name": name, **SETTINGS}
+        settings = {own: value for own, value in settings.items() if own not in url.query}
         try:
             self.writing = create_engine(url, connect_args=settings, poolclass=NullPool)
         except ImportError as error:

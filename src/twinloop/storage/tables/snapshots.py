@@ -58,6 +58,7 @@ class Snapshots:
         """
         head = {"slot": slot, "event_id": event_id, "created_s": created_s, "size": len(blob)}
         with self._saving:
+            self._clear()
             number = self._database.submit(lambda connection: _begin(connection, head)).result()
             for place, start in enumerate(range(0, len(blob), CHUNK_BYTES)):
                 chunk = {"snapshot_id": number, "number": place, "blob": blob[start : start + CHUNK_BYTES]}
@@ -67,8 +68,7 @@ class Snapshots:
             digest = hashlib.sha256(blob).hexdigest()
             complete = update(SNAPSHOTS).where(SNAPSHOTS.c.id == number).values(complete=True, sha256=digest)
             self._database.submit(lambda connection: connection.execute(complete).close()).result()
-            while self._database.submit(_forget).result():
-                pass
+            self._clear()
 
     def latest(self) -> Snapshot | None:
         """The newest snapshot that is whole; None before the first.
@@ -91,6 +91,10 @@ class Snapshots:
         with self._database.reading() as connection:
             heads = _complete(connection)
         return min(head.event_id for head in heads) if len(heads) >= KEPT else 0
+
+    def _clear(self) -> None:
+        while self._database.submit(_forget).result():
+            pass
 
 
 def _complete(connection: Connection) -> list[_Head]:

@@ -86,7 +86,7 @@ def test_two_credentials_are_one_too_many(guard, tokens, clock):
             ask(guard, asked)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(header=st.binary(max_size=60), query=st.binary(max_size=60))
 def test_nothing_but_a_secret_gets_in_and_nothing_breaks(guard, header, query):
     asked = scope(header) | {"query_string": query}

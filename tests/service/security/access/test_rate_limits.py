@@ -23,7 +23,7 @@ def test_a_burst_and_then_the_rate():
     assert buckets.wait_s("b") == 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     steps=st.lists(st.tuples(st.floats(-100, 100), st.sampled_from("ab"), st.floats(0.1, 5)), max_size=40),
     per_s=st.floats(0.1, 100),

@@ -133,7 +133,7 @@ grant_sets = st.dictionaries(
 places = st.lists(st.integers(-1, 2), min_size=1, max_size=12)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(granted=grant_sets, slices=places, seeds=st.tuples(st.integers(0, 99), st.integers(0, 99)), data=st.data())
 def test_what_is_hidden_makes_no_difference(memory, clock, picture_of, granted, slices, seeds, data):
     """Noninterference: whatever happens to what is not the tenant's, its picture stays the same to the last bit."""

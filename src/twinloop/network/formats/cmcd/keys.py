@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from twinloop.errors import FormatError
-from twinloop.network.formats.wire import shown
+from twinloop.network.formats.wire import one_line, shown
 
 LONGEST_CHARACTERS = 8_192
 HEADERS = ("cmcd-object", "cmcd-request", "cmcd-session", "cmcd-status")
@@ -112,11 +112,11 @@ def cmcd_of_json(body: bytes) -> Cmcd:
     try:
         return msgspec.json.decode(body, type=Cmcd)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise FormatError(f"CMCD as JSON: {str(error)[:300]}") from None
+        raise FormatError(f"CMCD as JSON: {one_line(error)}") from None
 
 
 def _converted(found: dict[str, str | bool]) -> Cmcd:
     try:
         return msgspec.convert(found, Cmcd, strict=False)
     except msgspec.ValidationError as error:
-        raise FormatError(f"CMCD: {str(error)[:300]}") from None
+        raise FormatError(f"CMCD: {one_line(error)}") from None

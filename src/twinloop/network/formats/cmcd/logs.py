@@ -11,7 +11,7 @@ import msgspec
 from twinloop.errors import FormatError
 from twinloop.network.formats.cmcd.follower import CmcdFollower
 from twinloop.network.formats.cmcd.keys import Cmcd, cmcd_of_headers, cmcd_of_query
-from twinloop.network.formats.wire import Row, shown
+from twinloop.network.formats.wire import Row, one_line, shown
 
 LONGEST_LINE_CHARACTERS = 65_536
 
@@ -112,7 +112,7 @@ def _of_json(line: str) -> LogEntry | None:
     try:
         fields = msgspec.json.decode(line, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise FormatError(f"the line is no JSON ({str(error)[:200]})") from None
+        raise FormatError(f"the line is no JSON ({one_line(error)})") from None
     cmcd = _cmcd_of(fields)
     if cmcd is None:
         return None

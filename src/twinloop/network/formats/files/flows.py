@@ -79,8 +79,9 @@ class FlowMeter:
     `users` are the networks of users, a user's id is its address. `rate_bps` is what came to it (IP headers included).
     `loss_ratio` is an estimate, from 10 segments a second on: TCP segments that repeat or come behind what was already
     seen (so reordering counts as loss; keep-alives do not), and gaps in the numbers of RTP. `jitter_s` is that of RTP
-    (RFC 3550, 6.4.1) at the end of the second, the largest of the user's streams, where the clock of the payload type is known. Delay is absent:
-    one point of capture does not show it. Seconds count from the first packet; the last, incomplete one is left out.
+    (RFC 3550, 6.4.1) at the end of the second, the largest of the user's streams, where the clock of the payload type
+    is known. Delay is absent: one point of capture does not show it. Seconds count from the first packet; the last,
+    incomplete one is left out.
     """
 
     users: Sequence[str] = PRIVATE_NETWORKS

@@ -9,6 +9,7 @@ import msgspec
 from twinloop.entities import Attribute
 from twinloop.errors import DataError
 from twinloop.network.formats.names import CONVERSIONS, Vocabulary, fits, name_fault, needs_period, vocabulary
+from twinloop.network.formats.wire import one_line
 
 _MOST_BYTES = 2**20
 
@@ -90,7 +91,7 @@ def read_mapping(path: Path) -> ColumnMap:
     except OSError as error:
         raise DataError(path, error.strerror or str(error), "a mapping of columns as JSON") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(path, str(error)[:300], "a mapping of columns, see docs/formats.md") from None
+        raise DataError(path, one_line(error), "a mapping of columns, see docs/formats.md") from None
 
 
 def column_of(path: Path, header: list[str], name: str) -> int:

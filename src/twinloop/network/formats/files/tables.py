@@ -13,7 +13,7 @@ import numpy as np
 from twinloop.errors import DataError
 from twinloop.network.formats.decoding import ROW_TEXT_CHARACTERS, ReadRows
 from twinloop.network.formats.files.mapping import ColumnMap, MappedValue, attribute_and_unit, column_of
-from twinloop.network.formats.names import KINDS, PRB_WIDTH_HZ, in_own_unit, name_fault, vocabulary
+from twinloop.network.formats.names import KINDS, PRB_WIDTH_HZ, in_own_unit, kind_fault, name_fault, vocabulary
 from twinloop.network.formats.wire import Columns, Refusal, shown
 from twinloop.units import s_from_ms, s_from_us
 
@@ -187,7 +187,7 @@ def _take(layout: _Layout, cells: list[str], line: int, pending: dict[str, _Pend
         return f"line {line}: {len(cells)} cells, the header has {layout.width}"
     kind, name = _who(layout, cells)
     if kind not in KINDS:
-        return f"line {line}, column {layout.roles['kind'] + 1}: kind is {shown(kind)}; allowed: {', '.join(KINDS)}"
+        return f"line {line}, column {layout.roles['kind'] + 1}: {kind_fault(kind)}"
     words = vocabulary(kind)
     values: list[float | None] = []
     for place, value_name in layout.values:

@@ -17,6 +17,7 @@ from twinloop.service.analytics.wire import instant, ratio_percent
 _POINTS = 128
 _NOWHERE = -1
 _FAR_M = 1e12
+_EDGE_M = 1e-3
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _head_start_m(cells_m: Floats, here_m: Floats, serving: Floats) -> Floats:
         away_m = np.linalg.norm(cells_m - here_m[user], axis=-1)
         cell = int(serving[user])
         if 0 <= cell < len(cells_m):
-            head_start[user, cell] = away_m[cell] - away_m.min()
+            head_start[user, cell] = away_m[cell] - away_m.min() + _EDGE_M
     return head_start
 
 

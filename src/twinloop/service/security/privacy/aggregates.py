@@ -25,7 +25,7 @@ from opendp.domains import atom_domain, vector_domain
 from opendp.measurements import then_laplace
 from opendp.metrics import symmetric_distance
 from opendp.mod import enable_features
-from opendp.transformations import make_sum
+from opendp.transformations import make_clamp, then_sum
 
 from twinloop.entities import Attribute
 from twinloop.service.live import Picture
@@ -122,7 +122,7 @@ class Aggregates:
 
 
 def noisy_sum(values: NDArray[np.int64], most: int, epsilon: float) -> tuple[int, float]:
-    """Sum of values in [-most, most], `epsilon`-differentially private in one value; within the second of it at 97.5 %.
+    """Sum of values clamped to [-most, most], `epsilon`-differentially private in one value, and its error at 97.5 %.
 
     The discrete Laplace distribution of scale most / epsilon, whose privacy OpenDP itself has confirmed.
     """
@@ -135,9 +135,9 @@ def _measurement(most: int, epsilon: float) -> Any:
     """OpenDP's measurement: clamped whole numbers, their sum, noise. Raises ArithmeticError should it cost more."""
     with _LOCK:
         enable_features("contrib")
-    clamped = vector_domain(atom_domain(bounds=(-most, most), T="i64"))
+    clamped: Any = make_clamp(vector_domain(atom_domain(T="i64")), symmetric_distance(), bounds=(-most, most))
     # A scale a trifle larger keeps rounding from costing more than was charged.
-    measurement: Any = make_sum(clamped, symmetric_distance()) >> then_laplace(scale=most / epsilon * (1 + 1e-12))
+    measurement = clamped >> then_sum() >> then_laplace(scale=most / epsilon * (1 + 1e-12))
     if measurement.map(1) > epsilon:
         raise ArithmeticError(f"the noise costs epsilon {measurement.map(1)}, above {epsilon}")
     return measurement

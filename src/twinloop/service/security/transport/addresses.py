@@ -15,12 +15,17 @@ _SPECIAL = tuple(
     ipaddress.ip_network(text)
     for text in (
         "168.63.129.16/32",  # Azure's host, on a public address
+        "192.0.0.0/24",  # protocol assignments, of which older Pythons call some global
         "192.88.99.0/24",  # 6to4 relays
         "64:ff9b::/96",  # NAT64, carries any IPv4 address
         "64:ff9b:1::/48",
-        "2001::/32",  # Teredo, the same
+        "2001::/23",  # Teredo, the same, and other protocols
         "2002::/16",  # 6to4, the same
         "::/96",  # IPv4-compatible, the same
+        "100::/64",  # discarded
+        "3fff::/20",  # documentation
+        "5f00::/16",  # segment routing
+        "fec0::/10",  # site-local
     )
 )
 _METADATA = tuple(

@@ -1,15 +1,19 @@
 """Calling addresses that somebody else gave: only where the operator would, and only where it was checked."""
 
 import asyncio
+import re
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
-from twinloop.service.security.errors import TargetRefused
+from twinloop.service.security.errors import SecuritySettingsError, TargetRefused
 from twinloop.service.security.transport.addresses import AllowList, host_of
 
 LONGEST_ADDRESS = 2048
@@ -21,12 +25,16 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
 class WebhookSettings(BaseModel):
-    """Where webhooks may go besides public addresses (`allow`), and whether only by https."""
+    """Where webhooks may go besides public addresses (`allow`), and whether only by https.
+
+    `ca` is a file of further authorities, in PEM, whose certificates are trusted.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     allow: tuple[str, ...] = ()
     https_only: bool = True
+    ca: Path | None = None
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
 
 
@@ -58,11 +66,14 @@ class WebhookTargets:
         self._settings = settings
         self._allowed = AllowList(settings.allow)
         self._resolve = resolver
+        self._trust = _trust(settings.ca)
 
     async def check(self, url: str) -> Target:
         """Where a call would go. Raises TargetRefused; asked when a target is registered, and again at every call."""
         if len(url) > LONGEST_ADDRESS or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
             raise TargetRefused("the address is longer than 2048 characters or holds odd ones")
+        if "@" in re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]:
+            raise TargetRefused("the address holds a user name or password", "leave them out")
         try:
             parsed = httpx.URL(url)
         except httpx.InvalidURL:
@@ -72,7 +83,7 @@ class WebhookTargets:
     def client(self) -> httpx.AsyncClient:
         """A client that calls nothing that is not checked. To be closed by who asked for it."""
         return httpx.AsyncClient(
-            transport=_Pinned(self._checked),
+            transport=_Pinned(self._checked, self._trust),
             timeout=self._settings.timeout_s,
             follow_redirects=False,
             trust_env=False,
@@ -84,7 +95,7 @@ class WebhookTargets:
             raise TargetRefused(
                 f"the scheme {url.scheme[:20]!r} is not allowed", "give an address that begins https://"
             )
-        if url.userinfo or "@" in url.netloc.decode("ascii", "replace"):
+        if url.userinfo:
             raise TargetRefused("the address holds a user name or password", "leave them out")
         port = _PORTS[url.scheme] if url.port is None else url.port
         if port not in _PORTS.values() and not 1024 <= port <= 65_535:
@@ -106,10 +117,10 @@ class _Pinned(httpx.AsyncBaseTransport):
     Connections are not kept: they go by address, and two hosts behind one address must not share one.
     """
 
-    def __init__(self, check: Callable[[httpx.URL], Awaitable[Target]]) -> None:
+    def __init__(self, check: Callable[[httpx.URL], Awaitable[Target]], trust: ssl.SSLContext) -> None:
         self._check = check
         self._inner = httpx.AsyncHTTPTransport(
-            trust_env=False, retries=0, limits=httpx.Limits(max_connections=32, max_keepalive_connections=0)
+            verify=trust, trust_env=False, limits=httpx.Limits(max_connections=32, max_keepalive_connections=0)
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -136,6 +147,18 @@ class _Pinned(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Ends what is open."""
         await self._inner.aclose()
+
+
+@lru_cache(maxsize=8)
+def _trust(ca: Path | None) -> ssl.SSLContext:
+    """What certificates are checked with. Raises SecuritySettingsError for a file that holds none."""
+    context = httpx.create_ssl_context(trust_env=False)
+    if ca is not None:
+        try:
+            context.load_verify_locations(ca)
+        except (ssl.SSLError, OSError) as error:
+            raise SecuritySettingsError(f"webhooks.ca {ca} holds no certificates; expected PEM ({error})") from None
+    return context
 
 
 def _kept(answer: httpx.Response) -> list[tuple[str, str]]:

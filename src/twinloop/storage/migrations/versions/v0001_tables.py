@@ -9,7 +9,7 @@ revision = "0001"
 down_revision = None
 
 WIDE = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-NAME = sa.String().with_variant(sa.String(collation="C"), "postgresql")
+TEXT = sa.String().with_variant(sa.String(collation="C"), "postgresql")
 
 
 def _id() -> sa.Column[int]:
@@ -35,7 +35,7 @@ def _events() -> None:
     op.create_table(
         "events",
         _id(),
-        *_filled(NAME, "source"),
+        *_filled(TEXT, "source"),
         *_filled(sa.BigInteger, "sequence"),
         *_filled(sa.Double, "received_s"),
         *_filled(sa.BigInteger, "rows"),
@@ -45,7 +45,7 @@ def _events() -> None:
     )
     op.create_table(
         "sources",
-        sa.Column("source", NAME, primary_key=True),
+        sa.Column("source", TEXT, primary_key=True),
         *_filled(sa.BigInteger, "highest_sequence", "received", "kept", "kept_bytes"),
         *_filled(sa.Double, "last_received_s"),
     )
@@ -58,7 +58,7 @@ def _states() -> None:
         *_filled(sa.BigInteger, "slot", "event_id"),
         *_filled(sa.Double, "created_s"),
         *_filled(sa.BigInteger, "size"),
-        *_filled(NAME, "sha256"),
+        *_filled(TEXT, "sha256"),
         *_filled(sa.Boolean, "complete"),
         sqlite_autoincrement=True,
     )
@@ -70,7 +70,7 @@ def _states() -> None:
     )
     op.create_table(
         "frames",
-        sa.Column("kind", NAME, primary_key=True),
+        sa.Column("kind", TEXT, primary_key=True),
         sa.Column("tier", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("slot", sa.BigInteger, primary_key=True, autoincrement=False),
         *_filled(sa.BigInteger, "size"),
@@ -84,31 +84,31 @@ def _lists() -> None:
         "refusals",
         _id(),
         *_filled(sa.Double, "received_s"),
-        *_filled(NAME, "source"),
+        *_filled(TEXT, "source"),
         sa.Column("sequence", sa.BigInteger),
         *_filled(sa.BigInteger, "index"),
-        *_filled(sa.Text, "reason", "row"),
+        *_filled(TEXT, "reason", "row"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_refusals_source_id", "refusals", ["source", "id"])
     op.create_table(
         "records",
-        sa.Column("collection", NAME, primary_key=True),
-        sa.Column("key", NAME, primary_key=True),
-        *_filled(NAME, "state", "tenant"),
+        sa.Column("collection", TEXT, primary_key=True),
+        sa.Column("key", TEXT, primary_key=True),
+        *_filled(TEXT, "state", "tenant"),
         *_filled(sa.BigInteger, "revision"),
         *_filled(sa.Double, "updated_s"),
-        *_filled(sa.Text, "body"),
+        *_filled(TEXT, "body"),
     )
     op.create_index("ix_records_collection_updated_s_key", "records", ["collection", "updated_s", "key"])
     op.create_table(
         "log_lines",
         _id(),
         *_filled(sa.Double, "time_s"),
-        *_filled(NAME, "actor", "action", "target", "outcome"),
-        *_filled(sa.Text, "detail"),
+        *_filled(TEXT, "actor", "action", "target", "outcome"),
+        *_filled(TEXT, "detail"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_log_lines_actor_id", "log_lines", ["actor", "id"])
     op.create_index("ix_log_lines_target_id", "log_lines", ["target", "id"])
-    op.create_table("settings", sa.Column("name", NAME, primary_key=True), *_filled(sa.Text, "value"))
+    op.create_table("settings", sa.Column("name", TEXT, primary_key=True), *_filled(TEXT, "value"))

@@ -1,0 +1,102 @@
+"""Tokens and the audit log: who may ask, and who did what."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from twinloop.service.api.context import platform_of
+from twinloop.service.security import Identity, Permission, Requires, Role, Token, Tokens
+
+router = APIRouter(tags=["access"])
+
+
+class TokenOrder(BaseModel):
+    """A token to be made. `tenant` goes with role tenant, `sources` with role reporter; `scopes` narrow the role."""
+
+    model_config = ConfigDict(extra="forbid")
+    role: Role
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    tenant: Annotated[str, Field(max_length=128)] = ""
+    sources: Annotated[list[str], Field(max_length=100)] = []
+    scopes: Annotated[list[Permission], Field(max_length=100)] = []
+    lasts_s: Annotated[float | None, Field(gt=0, le=10 * 365 * 86_400)] = None
+
+
+@router.get("/whoami")
+async def whoami(identity: Annotated[Identity, Depends(Requires(Permission.READ_SLICES))]) -> dict[str, Any]:
+    """Who asks, and what that may do."""
+    return {
+        "name": identity.name,
+        "role": identity.role,
+        "tenant": identity.tenant,
+        "permissions": sorted(identity.permissions),
+        "expires_s": identity.expires_s,
+    }
+
+
+@router.get("/tokens")
+async def tokens(
+    request: Request, _: Annotated[Identity, Depends(Requires(Permission.MANAGE_TOKENS))]
+) -> dict[str, Any]:
+    """All tokens, without their secrets."""
+    return {"tokens": [shown(token) for token in _tokens(request).all()]}
+
+
+@router.post("/tokens", status_code=201)
+async def create_token(
+    order: TokenOrder, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.MANAGE_TOKENS))]
+) -> dict[str, Any]:
+    """Makes a token. Its secret is in this answer and nowhere else."""
+    expires_s = None if order.lasts_s is None else platform_of(request).clock() + order.lasts_s
+
+    def make() -> tuple[Token, str]:
+        return _tokens(request).create(
+            order.role,
+            order.name,
+            tenant=order.tenant,
+            sources=order.sources,
+            scopes=order.scopes,
+            expires_s=expires_s,
+            by=identity,
+        )
+
+    token, secret = await run_in_threadpool(make)
+    request.app.state.audit.record(identity, "token.create", token.id, "done", role=token.role, name=token.name)
+    return shown(token) | {"secret": secret}
+
+
+@router.delete("/tokens/{token_id}")
+async def revoke_token(
+    token_id: str, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.MANAGE_TOKENS))]
+) -> dict[str, Any]:
+    """Ends a token at once."""
+    token = await run_in_threadpool(_tokens(request).revoke, token_id)
+    request.app.state.audit.record(identity, "token.revoke", token_id, "done")
+    return shown(token)
+
+
+@router.get("/audit")
+async def audit(
+    request: Request,
+    _: Annotated[Identity, Depends(Requires(Permission.AUDIT))],
+    before: Annotated[int | None, Query(ge=0, description="`next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> dict[str, Any]:
+    """Who did what, newest first."""
+    log = platform_of(request).storage.log
+    lines = await run_in_threadpool(log.newest, before_id=before, limit=limit)
+    return {"log": [asdict(line) for line in lines], "next": lines[-1].id if len(lines) == limit else None}
+
+
+def shown(token: Token) -> dict[str, Any]:
+    """A token for people."""
+    return {
+        name: list(value) if isinstance(value, tuple | frozenset) else value for name, value in asdict(token).items()
+    }
+
+
+def _tokens(request: Request) -> Tokens:
+    return request.app.state.tokens
