@@ -1,4 +1,5 @@
-# make demo: install and run the campus. make test, make check: what a change must pass. Everything lives in .venv.
+# make demo: install and run the campus. make demo-live: the live platform. make test, make check: what a change must pass.
+# Everything of Python lives in .venv; the servers that tests start are Debian's packages.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -13,13 +14,15 @@ PINS := pyproject.toml constraints.txt
 DEMO := runs/demo
 WORKERS ?= 2
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo demo-live servers test check trials bench clean
 
 help:
 	@echo 'make setup   install twinloop into $(VENV)'
 	@echo 'make demo    run the campus scenario and say where its report is'
+	@echo 'make demo-live  a live server, three sites that report to it, and its page'
 	@echo 'make test    all tests'
 	@echo 'make check   format, lint, types, import contract, architecture'
+	@echo 'make trials  faults under load: kills, outages, overload; about half an hour'
 	@echo 'make bench   the benchmarks against their peers'
 	@echo 'make clean   remove what these commands made, runs excepted'
 
@@ -52,7 +55,20 @@ demo: setup
 	$(BIN)/twinloop run campus --out $(DEMO)
 	@echo "report: $(CURDIR)/$(DEMO)/report.html"
 
-test: $(VENV)/.dev
+demo-live: setup
+	$(BIN)/twinloop demo live
+
+# Real peers of the tests. Where they cannot be installed, the tests that need them skip and say so.
+SERVERS := postgresql mosquitto mosquitto-clients prometheus chromium
+
+servers:
+	@missing=''; for name in $(SERVERS); do dpkg -s $$name >/dev/null 2>&1 || missing="$$missing $$name"; done; \
+	  if [ -z "$$missing" ]; then exit 0; fi; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  else echo "not installed:$$missing; tests that need them skip (Debian: apt-get install$$missing)" >&2; fi
+
+test: $(VENV)/.dev servers
 	$(BIN)/pytest -n $(WORKERS) --durations 10
 
 check: $(VENV)/.dev
@@ -61,6 +77,9 @@ check: $(VENV)/.dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q tests/architecture
+
+trials: $(VENV)/.dev servers
+	TWINLOOP_TRIALS=full $(BIN)/pytest -q -m trial tests/trials
 
 bench: $(VENV)/.bench
 	@mkdir -p build/bench

@@ -39,12 +39,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def program(name: str) -> str:
-    """Full path of a server's program, which Debian keeps out of PATH; skips the test where it is not installed."""
+def program(name: str, package: str) -> str:
+    """Full path of a program, which Debian keeps out of PATH; skips the test where its package is not installed."""
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *map(str, places)]))
     if path is None:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"{package} is not installed: no {name}")
     return path
 
 
@@ -55,7 +55,7 @@ class Postgres:
     """
 
     def __init__(self) -> None:
-        self._control = program("pg_ctl")
+        program("pg_ctl", "postgresql")
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="twinloop-postgres-"))
         self._data = self.folder / "data"
@@ -91,7 +91,7 @@ class Postgres:
         shutil.rmtree(self.folder)
 
     def _run(self, name: str, *arguments: str | Path) -> None:
-        command = [program(name), *map(str, arguments)]
+        command = [program(name, "postgresql"), *map(str, arguments)]
         # pg_ctl's server keeps what it inherits open: no pipe, or waiting for its end would never end
         with (self.folder / "words").open("ab+") as words:
             status = subprocess.run(command, cwd=self.folder, stdout=words, stderr=words, check=False, **self._user)
@@ -103,7 +103,7 @@ class Mosquitto:
     """A broker without users or passwords. `settings` are further lines of its configuration."""
 
     def __init__(self, *settings: str) -> None:
-        self._program = program("mosquitto")
+        self._program = program("mosquitto", "mosquitto")
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="twinloop-mosquitto-"))
         lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "persistence false", *settings]

@@ -32,7 +32,7 @@ from twinloop.entities import Action
 from twinloop.network import AbstractNetwork, Report
 from twinloop.simulator import Outcome
 from twinloop.slicing import SliceTable
-from twinloop.trace import Trace, trace_of
+from twinloop.traces import Trace, trace_of
 from twinloop.twins import Twins, aggregate_slices, assimilate, evidence, retire_silent, welcome
 from twinloop.validation import Approved, Judge, Verdict, recheck, validate
 

@@ -10,6 +10,8 @@ APPROVED = "Approved"
 HELD = {"approved", "standing"}
 WRITERS = {"network", "enforcement"}
 READERS = {"network", "collection", "loop"}
+AGENTS = ("service", "agent")
+"""The network's own side of a live loop: who lives a simulated network, or stands before a real one."""
 
 
 def home(package, path: Path) -> str:
@@ -71,6 +73,8 @@ def alters_approved(call: ast.Call) -> bool:
 def traffic_faults(package) -> Iterator[str]:
     """Every call of `network.apply` outside enforcement and of `network.report` outside collection and the loop."""
     for path in package.modules():
+        if path.relative_to(package.source).parts[:2] == AGENTS:
+            continue
         for node in package.nodes(path):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue

@@ -21,15 +21,20 @@ class Doors:
     def __init__(self, package) -> None:
         self.package = package
         self.offers: dict[str, set[str] | None] = {}
+        self.side: dict[str, dict[str, set[str] | None]] = {}
         for path in package.source.iterdir():
             if path.suffix == ".py" and path.stem != "__init__":
                 self.offers[path.stem] = None
             elif (path / "__init__.py").exists():
-                self.offers[path.name] = self._all_of(path / "__init__.py")
+                self.offers[path.name] = self._named(path / "__init__.py", "__all__")
+                self.side[path.name] = {
+                    name: self._named(path / name / "__init__.py", "__all__") if (path / name).is_dir() else None
+                    for name in self._named(path / "__init__.py", "__doors__")
+                }
 
-    def _all_of(self, door: Path) -> set[str]:
+    def _named(self, door: Path, list_name: str) -> set[str]:
         for node in self.package.tree(door).body:
-            if "__all__" in targets(node):
+            if list_name in targets(node):
                 return set(ast.literal_eval(node.value))
         return set()
 
@@ -42,6 +47,8 @@ class Doors:
         if dotted[0] != ROOT or len(dotted) < 3 or dotted[1] == here or dotted[1] not in self.offers:
             return None
         offered, name = self.offers[dotted[1]], dotted[2]
+        if name in self.side.get(dotted[1], {}) and len(dotted) > 3:
+            offered, name = self.side[dotted[1]][name], dotted[3]
         if offered is None:
             return f"{'.'.join(dotted)} is private" if name.startswith("_") else None
         return None if name in offered else f"{'.'.join(dotted[:3])} is not offered by the door of {dotted[1]}"

@@ -48,7 +48,7 @@ EVERY = (
     """
 import importlib, logging, pathlib, sys, threading, warnings
 import equinox, gymnasium, jax, jaxtyping, matplotlib.figure, numpy
-import pettingzoo, pooch, pyarrow.parquet, pydantic, rich, typer
+import nicegui, pettingzoo, pooch, pyarrow.parquet, pydantic, rich, typer
 from jax._src import xla_bridge
 
 threads = threading.active_count()

@@ -11,7 +11,7 @@ from twinloop import scenario
 from twinloop.entities import Action
 from twinloop.loop import Loop, LoopState, slot
 from twinloop.network import Plant
-from twinloop.trace import Trace
+from twinloop.traces import Trace
 from twinloop.twins import Current
 
 SLOTS = 40

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from twinloop.errors import StorageError
-from twinloop.storage import Frame, LogLine, NewEvent, Refused, backup, open_storage
+from twinloop.storage import Frame, LogLine, NewEvent, RefusedRow, backup, open_storage
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def other(request, url, tmp_path):
 def fill(storage):
     storage.events.append([NewEvent("ü", n, 0.1 + n, 1, bytes([n]) * n) for n in range(30)]).result()
     storage.events.prune(20, received_before_s=1e9)
-    storage.refusals.add([Refused(1.0, "a", None, 0, "why", "row"), Refused(2.0, "a", 3, 1, "why", "")]).result()
+    storage.refusals.add([RefusedRow(1.0, "a", None, 0, "why", "row"), RefusedRow(2.0, "a", 3, 1, "why", "")]).result()
     storage.snapshots.save(1, 5, 3.0, bytes(range(256)) * 10)
     storage.frames.save([Frame("users", 0, slot, b"x" * slot) for slot in range(30)]).result()
     storage.records.put("c", "k", "{}", updated_s=1.0, state="s", tenant="t").result()
@@ -62,7 +62,7 @@ def test_a_database_moves_to_the_other_system_and_goes_on(storage, other):
         assert moved.events.append([NewEvent("new", 0, 0.0, 1, b"")]).result()[0] > storage.events.last_id()
         moved.log.add([LogLine(2.0, "a", "b", "c", "d")]).result()
         moved.snapshots.save(2, 6, 4.0, b"")
-        moved.refusals.add([Refused(1.0, "b", None, 0, "why", "row")]).result()
+        moved.refusals.add([RefusedRow(1.0, "b", None, 0, "why", "row")]).result()
         assert moved.refusals.newest()[0].source == "b"
     assert counts["events"] == 10
     assert counts["frames"] == 30
@@ -78,7 +78,7 @@ def test_a_backup_is_of_one_moment_while_writing_goes_on(storage, monkeypatch):
         while not ended.is_set():
             both = [
                 storage.events.append([NewEvent("a", number, 0.0, 1, b"x")]),
-                storage.refusals.add([Refused(0.0, "a", number, 0, "why", "row")]),
+                storage.refusals.add([RefusedRow(0.0, "a", number, 0, "why", "row")]),
             ]
             for future in both:
                 future.result()

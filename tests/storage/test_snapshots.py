@@ -69,19 +69,17 @@ def test_with_both_damaged_nothing_is_made_up(sqlite):
 
 
 def test_a_snapshot_that_was_interrupted_does_not_count_and_is_cleared_away(storage, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
     storage.snapshots.save(1, 10, 101.0, blob(1))
-    real = storage._database.submit
-    left = iter(range(5))
-
-    def submit(write):
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        return real(write)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(storage._database, "submit", submit)
-        storage.snapshots.save(2, 20, 102.0, blob(2))
-    assert storage.snapshots.latest() == Snapshot(1, 10, 101.0, blob(1))
-    assert rows_of(storage, "snapshot_chunks") == 11 + 4
-    storage.snapshots.save(3, 30, 103.0, blob(3))
-    assert rows_of(storage, "snapshot_chunks") == 22
+    for slot in (2, 3):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(snapshots, "update", interrupt)  # before the last transaction
+            storage.snapshots.save(slot, 20, 102.0, blob(2))
+        assert storage.snapshots.latest() == Snapshot(1, 10, 101.0, blob(1))
+        assert storage.snapshots.covered_event_id() == 0
+        assert rows_of(storage, "snapshot_chunks") == 2 * 11
+    storage.snapshots.save(4, 30, 103.0, blob(3))
+    assert rows_of(storage, "snapshot_chunks") == 2 * 11
+    assert storage.snapshots.latest().slot == 4

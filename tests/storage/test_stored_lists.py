@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from twinloop.storage import Frame, LogLine, Refused
+from twinloop.storage import Frame, LogLine, RefusedRow
 
 
 def refused(number, source="north"):
-    return Refused(100.0 + number, source, None if number % 2 else number, number, f"too high: {number}", '{"x": 1}')
+    return RefusedRow(100.0 + number, source, None if number % 2 else number, number, f"too high: {number}", '{"x": 1}')
 
 
 def line(number, **changed):

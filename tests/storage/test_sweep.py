@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from twinloop.storage import Frame, LogLine, NewEvent, Refused, Retention, Swept
+from twinloop.storage import Frame, LogLine, NewEvent, RefusedRow, Retention, Swept
 from twinloop.storage.backends import sqlite as sqlite_backend
 
 LIMITS = Retention({0: 10, 1: 100}, event_s=50.0, event_bytes=10**9, refusals=3, log_s=100.0)
@@ -12,7 +12,7 @@ def test_a_sweep_removes_what_is_beyond_the_limits(storage, batch):
     ids = storage.events.append([*batch("north", 0, 100), *batch("gone", 0, 1)]).result()
     storage.snapshots.save(1, ids[39], 0.0, b"")
     storage.snapshots.save(2, ids[-1], 0.0, b"")
-    storage.refusals.add([Refused(0.0, "north", 1, number, "why", "row") for number in range(5)]).result()
+    storage.refusals.add([RefusedRow(0.0, "north", 1, number, "why", "row") for number in range(5)]).result()
     storage.log.add([LogLine(time_s, "anna", "do", "it", "done") for time_s in (900.0, 1000.0, 1090.0)]).result()
     storage.frames.save([Frame("users", tier, slot, b"x") for tier in (0, 1, 2) for slot in (0, 5, 105)]).result()
 

@@ -43,3 +43,5 @@ __all__ = [
     "request_of",
     "user_truth",
 ]
+
+__doors__ = ("formats",)

@@ -31,7 +31,7 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     max_age_s: float | None = None
 
 
-class Part(msgspec.Struct, frozen=True):
+class PlanPart(msgspec.Struct, frozen=True):
     """Entities of one kind that are collected alike; an attribute that is not named is not to be sent."""
 
     kind: str
@@ -44,12 +44,12 @@ class Plan(msgspec.Struct, frozen=True):
 
     revision: int
     site: str
-    parts: list[Part]
+    parts: list[PlanPart]
 
 
 def plan_of(request: Request, ids: Mapping[Kind, Sequence[str]], revision: int, site: str) -> Plan:
     """The plan of the entities that `ids` names by row ("": left out)."""
-    parts: list[Part] = []
+    parts: list[PlanPart] = []
     for kind, table in _TABLES.items():
         parts += _parts(kind[:-1], table, getattr(request, kind), ids[kind])
     return Plan(revision, site, parts)
@@ -71,7 +71,7 @@ def request_of(plan: Plan, ids: Mapping[Kind, Sequence[str]], default: Request) 
     return Request(built["users"], built["cells"], built["servers"])
 
 
-def _parts(kind: str, table: tuple[Attribute, ...], asked: KindRequest, ids: Sequence[str]) -> list[Part]:
+def _parts(kind: str, table: tuple[Attribute, ...], asked: KindRequest, ids: Sequence[str]) -> list[PlanPart]:
     there = np.array([row for row, name in enumerate(ids) if name], np.int64)
     if there.size == 0:
         return []
@@ -81,7 +81,7 @@ def _parts(kind: str, table: tuple[Attribute, ...], asked: KindRequest, ids: Seq
     alike, member = np.unique(np.concatenate(columns, axis=1), axis=0, return_inverse=True)
     enabled, oldest_s = np.asarray(asked.enabled), np.asarray(asked.max_age_s)
     count = len(table)
-    parts: list[Part] = []
+    parts: list[PlanPart] = []
     for number, row in enumerate(alike):
         period_s, bits, delta, alarm = (row[part * count : (part + 1) * count] for part in range(4))
         attributes = {
@@ -95,7 +95,7 @@ def _parts(kind: str, table: tuple[Attribute, ...], asked: KindRequest, ids: Seq
             for at, entry in enumerate(table)
             if enabled[at]
         }
-        parts.append(Part(kind, [ids[int(at)] for at in there[member.reshape(-1) == number]], attributes))
+        parts.append(PlanPart(kind, [ids[int(at)] for at in there[member.reshape(-1) == number]], attributes))
     return parts
 
 

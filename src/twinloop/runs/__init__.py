@@ -4,6 +4,7 @@ from twinloop.runs.blocks import BLOCK_SLOTS, compiler_options, decide_window, u
 from twinloop.runs.compare import BY_EXPERIENCE, compare, paired_interval, parse_policy
 from twinloop.runs.execute import RunResult, run
 from twinloop.runs.lanes import LaneBlock, Lanes
+from twinloop.runs.orders import admission
 from twinloop.runs.results.directory import free_directory
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "LaneBlock",
     "Lanes",
     "RunResult",
+    "admission",
     "compare",
     "compiler_options",
     "decide_window",

@@ -73,7 +73,7 @@ class Orders:
         """Compile what judging takes if anything is ordered within `slots`, not in operation."""
         coming = due_events(self._scenario, 0, slots) if self._scenario.policy.admission else []
         if any(event.change != "end" for _, event in coming):
-            self._judge(key, loop, state, loop.slices, (0, loop.slices))(1.0)
+            _judge(key, self._scenario, loop, state, loop.slices, (0, loop.slices))(1.0)
 
     def judge(
         self, key: PRNGKeyArray, loop: Loop[SimulatedNetwork], state: LoopState, first_slot: int, slots: int
@@ -91,54 +91,60 @@ class Orders:
                 continue
             if order is not None:
                 k = jax.random.fold_in(jax.random.fold_in(key, _SALT), number)
-                answer = _answered(answer, self._admission(k, loop, state, table, order), table, order)
+                found = admission(k, self._scenario, loop, state, table, order)
+                answer = _answered(answer, found, table, order)
                 self.answers.append(answer)
             table = changed(self._scenario, table, event) if answer.answer == "admitted" else table
 
-    def _admission(
-        self,
-        key: PRNGKeyArray,
-        loop: Loop[SimulatedNetwork],
-        state: LoopState,
-        table: SliceTable,
-        order: tuple[int, SliceTable],
-    ) -> Admission:
-        row, ordered = order
-        judge = self._judge(key, loop, state, table, order)
-        return admit(judge, self._names, row, most_grantable(table, ordered, row))
 
-    def _judge(
-        self,
-        key: PRNGKeyArray,
-        loop: Loop[SimulatedNetwork],
-        state: LoopState,
-        table: SliceTable,
-        order: tuple[int, SliceTable],
-    ) -> Callable[[float], Breaches]:
-        emulation = Emulation(
-            judge=loop.window_judge,
-            abstractor=loop.abstractor,
-            reservation=loop.reservations[0],
-            allocation=loop.allocations[0],
-            memory=state.allocations[0],
-            foresight=loop.foresight,
-            standing=state.standing.action,
-        )
-        satisfaction = self._scenario.policy.agreed_satisfaction
-        agreed = agreed_figures(state.twin, loop.abstractor.params.user_slice, len(self._names), satisfaction)
-        row, ordered = order
-        return judge_order(key, emulation, state.twin, state.forecast, table, ordered, agreed, row)
-
-
-def _answered(blank: Answer, admission: Admission, table: SliceTable, order: tuple[int, SliceTable]) -> Answer:
+def admission(
+    key: PRNGKeyArray,
+    scenario: Scenario,
+    loop: Loop[Any],
+    state: LoopState,
+    table: SliceTable,
+    order: tuple[int, SliceTable],
+) -> Admission:
+    """What the twins of a loop, simulated or live, answer to an order: its row and the table as ordered, where `table`
+    stands. Compiles on first use.
+    """
     row, ordered = order
-    offer = granted(table, ordered, row, admission.offer)
-    fits = admission.offer > 0.0
+    names = [entry.name for entry in scenario.slices]
+    return admit(_judge(key, scenario, loop, state, table, order), names, row, most_grantable(table, ordered, row))
+
+
+def _judge(
+    key: PRNGKeyArray,
+    scenario: Scenario,
+    loop: Loop[Any],
+    state: LoopState,
+    table: SliceTable,
+    order: tuple[int, SliceTable],
+) -> Callable[[float], Breaches]:
+    emulation = Emulation(
+        judge=loop.window_judge,
+        abstractor=loop.abstractor,
+        reservation=loop.reservations[0],
+        allocation=loop.allocations[0],
+        memory=state.allocations[0],
+        foresight=loop.foresight,
+        standing=state.standing.action,
+    )
+    satisfaction, slices = scenario.policy.agreed_satisfaction, len(scenario.slices)
+    agreed = agreed_figures(state.twin, loop.abstractor.params.user_slice, slices, satisfaction)
+    row, ordered = order
+    return judge_order(key, emulation, state.twin, state.forecast, table, ordered, agreed, row)
+
+
+def _answered(blank: Answer, found: Admission, table: SliceTable, order: tuple[int, SliceTable]) -> Answer:
+    row, ordered = order
+    offer = granted(table, ordered, row, found.offer)
+    fits = found.offer > 0.0
     return replace(
         blank,
-        answer="admitted" if admission.admitted else "refused",
-        reason=admission.reason,
-        offer=admission.offer,
+        answer="admitted" if found.admitted else "refused",
+        reason=found.reason,
+        offer=found.offer,
         target_bps=float(ordered.target_bps[row]),
         floor_share=round(float(ordered.floor_share[row]), 6),
         offer_bps=float(offer.target_bps[row]) if fits else 0.0,

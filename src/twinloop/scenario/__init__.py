@@ -14,13 +14,14 @@ from twinloop.scenario.events import (
 from twinloop.scenario.experience import agreements, build_raters, past_ratings
 from twinloop.scenario.live import LANES, build_live, site_of, with_members
 from twinloop.scenario.load import copy, dump, fields_of, load, parse, schema, shipped, source_text
-from twinloop.scenario.models import SLOT_S, Drift, Mismatch, Policy, Scenario, Upkeep
+from twinloop.scenario.models import SLOT_S, Drift, Event, Mismatch, Policy, Scenario, Upkeep
 from twinloop.scenario.people import hazard_class_names
 
 __all__ = [
     "LANES",
     "SLOT_S",
     "Drift",
+    "Event",
     "Mismatch",
     "Policy",
     "Scenario",

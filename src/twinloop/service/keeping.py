@@ -16,6 +16,7 @@ from twinloop.scenario import Scenario
 from twinloop.service.live import (
     KIND_OF,
     Frame,
+    Moment,
     Picture,
     Runner,
     Series,
@@ -31,6 +32,7 @@ from twinloop.twins import ATTRIBUTES, Kind
 
 _log = logging.getLogger("twinloop.keeping")
 _REPLAY_EVENTS = 500
+_READ_FRAMES = 128
 _SWEEP_EVERY_S = 60.0
 
 
@@ -152,15 +154,53 @@ class Keeper:
             return None
         return self._time_s(found.slot), read_frame(found.blob, len(ATTRIBUTES[table]))
 
+    def moment(self, kind: str, name: str, time_s: float) -> Moment | None:
+        """What a twin knew in the newest frame at or before a time; None where there is no frame, or no such twin in
+        it. Raises KeyError for an unknown kind.
+        """
+        found = self.at(kind, time_s)
+        if found is None or name not in found[1].ids:
+            return None
+        framed_s, frame = found
+        row = frame.ids.index(name)
+        return Moment(framed_s, int(frame.revision[row]), frame.slot[row], frame.value[row])
+
+    def revised(self, kind: str, name: str, revision: int) -> tuple[Moment | None, Moment | None]:
+        """What a twin knew in the newest frame with at most this revision, and in the next frame; None where there is
+        none. Frames are far apart, so most revisions of a busy twin are in none.
+        """
+        slot_s = self._runner.scenario_slot_s
+
+        def at(slot: int) -> Moment | None:
+            return self.moment(kind, name, self._time_s(slot) + slot_s / 2)
+
+        first, beyond = -1, self._runner.slot + 1
+        while beyond - first > 1:
+            middle = (first + beyond) // 2
+            found = at(middle)
+            if found is None or found.revision <= revision:
+                first = middle
+            else:
+                beyond = middle
+        later = at(beyond) if beyond <= self._runner.slot else None
+        return at(first) if first >= 0 else None, later
+
+    @property
+    def reaches_s(self) -> float:
+        """The time that history reaches back to at most, epoch seconds."""
+        return max(self._runner.epoch_s, self._clock() - max(tier.keep_s for tier in self._tiers))
+
     def _between(self, table: Kind, from_s: float, to_s: float) -> Iterator[tuple[float, Frame]]:
-        """Frames of the finest tier that reaches back to `from_s`, with their times."""
+        """Frames of the finest tier that reaches back to `from_s`, with their times, read a few at a time."""
         age_s = self._clock() - from_s
         reaching = [number for number, tier in enumerate(self._tiers) if tier.keep_s >= age_s]
         tier = reaching[0] if reaching else len(self._tiers) - 1
         slot_s, epoch_s = self._runner.scenario_slot_s, self._runner.epoch_s
         first, last = (int((time_s - epoch_s) // slot_s) for time_s in (from_s, to_s))
-        for one in self._storage.frames.between(table, tier, max(first, 0), max(last + 1, 0)):
-            yield self._time_s(one.slot), read_frame(one.blob, len(ATTRIBUTES[table]))
+        stride = max(round(self._tiers[tier].step_s / slot_s), 1) * _READ_FRAMES
+        for begin in range(max(first, 0), max(last + 1, 0), stride):
+            for one in self._storage.frames.between(table, tier, begin, min(begin + stride, last + 1)):
+                yield self._time_s(one.slot), read_frame(one.blob, len(ATTRIBUTES[table]))
 
     def _time_s(self, slot: int) -> float:
         return self._runner.epoch_s + slot * self._runner.scenario_slot_s
@@ -170,9 +210,7 @@ class Keeper:
         while events := self._storage.events.after(runner.event, _REPLAY_EVENTS):
             for event in events:
                 rows = unpack(event.payload)
-                for part in rows:
-                    for name, in_slice, group in zip(part.ids, part.slices, part.groups, strict=True):
-                        runner.members.why_not(part.kind, name, in_slice, group)
+                runner.members.join(rows)
                 runner.accept(event.id, event.received_s, rows)
             runner.drain()
             count += len(events)

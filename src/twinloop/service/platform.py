@@ -1,29 +1,31 @@
 """Everything that one server is: the live loop, what keeps it, what comes in and what goes out, wired together once."""
 
 import logging
+import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 
 from twinloop.decision import Appraisal
 from twinloop.errors import TwinloopError
 from twinloop.network import Kind, Plan, plan_of
-from twinloop.network.formats import Receipt
 from twinloop.scenario import Scenario
-from twinloop.service.acting import Decisions, Dispatcher, Limits, Mode, Orders, sites_of
+from twinloop.service.acting import Acting, ActingSettings, Limits, Mode, Patience, sites_of
 from twinloop.service.changes import Changes
 from twinloop.service.intake import Bounds, Intake
 from twinloop.service.keeping import Keeper
 from twinloop.service.live import Pace, Picture, Runner, Slot
 from twinloop.service.records import Records
+from twinloop.service.security import Grants, Pseudonyms, Sight, Tenancy, WebhookSettings
+from twinloop.service.whatif import Foreteller, WhatIfs
 from twinloop.storage import Storage
-from twinloop.validation import Approved, Verdict
+from twinloop.validation import Verdict
 
 _log = logging.getLogger("twinloop.platform")
-ROLLED_BACK = 2
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Settings:
     pace: Pace = field(default_factory=Pace)
     bounds: Bounds = field(default_factory=Bounds)
     limits: Limits = field(default_factory=Limits)
+    patience: Patience = field(default_factory=Patience)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     snapshot_every_s: float = 30.0
     plan_every_s: float = 10.0
 
@@ -47,28 +51,39 @@ def steady_clock(
 
 
 class Platform:
-    """One server's parts. `clock` gives epoch seconds and must not jump."""
+    """One server's parts. `clock` gives epoch seconds and must not jump.
+
+    `server` names the server wherever others must tell it from another; it lasts as long as its database. `tasks` run
+    in the event loop that takes reports, for as long as that serves; `links` tell how lines to other systems stand.
+    """
 
     def __init__(self, scenario: Scenario, storage: Storage, clock: Callable[[], float], settings: Settings) -> None:
         self.scenario = scenario
         self.storage = storage
         self.clock = clock
         self.settings = settings
+        self.server = storage.settings.keep("server", secrets.token_hex(4)).result()
+        self.tasks: list[Callable[[], Awaitable[None]]] = []
+        self.links: dict[str, Callable[[], dict[str, Any]]] = {}
         self.changes = Changes()
         self.runner = Runner(scenario, clock, settings.pace)
         self.runner.watcher = self
-        self.dispatcher = Dispatcher(Orders(scenario), clock)
-        self.records = Records(storage, clock)
-        self.decisions = Decisions(self.records, clock, self._adopt, settings.limits, settings.mode)
         self.keeper = Keeper(self.runner, storage, clock, settings.snapshot_every_s)
         self.keeper.check()
-        self.decisions.remember()
+        self.records = Records(storage, clock)
+        self.grants = Grants(self.records, clock)
+        self.foreteller = Foreteller(lambda: self.runner.present, clock)
+        self.whatifs = WhatIfs(lambda: self.runner.present, clock)
+        self.sight = Sight(Tenancy(self.grants, Pseudonyms(self.records)), self.keeper, self.foreteller)
+        acts = ActingSettings(settings.mode, settings.limits, settings.patience, settings.webhooks)
+        self.acting = Acting(scenario, self.runner, self.records, self.grants, clock, acts)
+        self.dispatcher, self.decisions = self.acting.dispatcher, self.acting.decisions
         self.intake = Intake(
             storage,
             self.runner.members,
             clock,
             self.runner.accept,
-            self._receipts,
+            self.acting.receipts,
             lambda: self.runner.backlog,
             settings.bounds,
         )
@@ -78,7 +93,7 @@ class Platform:
         self.held_since: dict[str, float] = {}
         self.slots_held = 0
         self.failed: TwinloopError | None = None
-        self.plan_revision = 0
+        self.plan_revision = int(clock())
         self._plans: dict[str, Plan] = {}
         self._planned_s = float("-inf")
         self._plan_lock = threading.Lock()
@@ -87,16 +102,21 @@ class Platform:
     def prepare(self) -> None:
         """Builds, compiles and recovers, so that the first slot finds all that was acknowledged."""
         self.runner.prepare()
+        self.acting.prepare()
         recovered = self.keeper.recover()
         _log.info("recovered slot %d, %d events replayed", recovered.slot, recovered.events)
 
     def start(self) -> None:
         """Begins slots; `prepare` comes first."""
+        self.acting.start()
         self.runner.start()
 
     def stop(self) -> None:
         """Ends cleanly: the slot under way, then a last snapshot."""
         self.runner.stop()
+        self.acting.stop()
+        self.whatifs.close()
+        self.foreteller.close()
         self.keeper.close()
 
     @property
@@ -111,17 +131,15 @@ class Platform:
         with self._plan_lock:
             return self._plans.get(site)
 
-    def receipt(self) -> int:
-        """Number of the last order that the network is known to follow."""
+    def receipt(self) -> tuple[int, bool]:
+        """Number of the last order that the network is known to follow, and whether what is missing may still come."""
         return self.dispatcher.receipt()
 
     def lived(self, slot: Slot) -> None:
         """After every slot: commands go out, listeners hear, what is to be kept is kept."""
-        mode = self.decisions.mode
-        self.dispatcher.offer(slot.order, slot.revision, slot.picture, mode)
-        self.decisions.watch(
-            slot.picture, int(self.runner.state.pending.effect) == ROLLED_BACK, self.dispatcher.confirmed
-        )
+        self.acting.lived(slot)
+        self.sight.publish(slot.picture)
+        self.foreteller.lived(slot.picture, ready=self.runner.deciding is not None)
         self.changes.publish(slot.picture, slot.held)
         self.slots_held += bool(slot.held)
         if slot.held not in self.held_since:
@@ -134,23 +152,7 @@ class Platform:
 
     def decided(self, picture: Picture, verdict: Verdict, appraisals: tuple[Appraisal, ...]) -> None:
         """A window's verdict is there."""
-        del appraisals
-        self.decisions.decided(picture, verdict)
-
-    def _adopt(self, approved: Approved) -> tuple[int, int]:
-        def adopt() -> tuple[int, int]:
-            runner = self.runner
-            if runner.deciding is None:
-                raise RuntimeError("nothing was decided yet")
-            runner.state, code = runner.deciding.adopt(runner.loop, runner.state, approved)
-            return int(code), int(runner.state.pending.revision) + 1
-
-        if threading.current_thread().name == "runner":
-            return adopt()
-        return self.runner.ask(adopt).result(timeout=30.0)
-
-    def _receipts(self, source: str, receipts: Sequence[Receipt]) -> None:
-        self.dispatcher.take(source.partition(":")[0], receipts)
+        self.acting.decided(picture, verdict, appraisals)
 
     def _replan(self, picture: Picture) -> None:
         """Publishes what collection asks now, site by site."""

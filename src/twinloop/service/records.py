@@ -28,9 +28,13 @@ class Records:
         """Writes a document and gives its revision. Raises Conflict where `expected_revision` is not the last."""
         return self._put(collection, key, body, state, tenant, expected_revision).result().revision
 
-    def later(self, collection: str, key: str, body: str, *, state: str = "") -> "Future[Record]":
-        """Writes a document; the future is done once it is durable."""
-        return self._put(collection, key, body, state, "", None)
+    def later(
+        self, collection: str, key: str, body: str, *, state: str = "", at_s: float | None = None
+    ) -> "Future[Record]":
+        """Writes a document, as one of the time `at_s` (epoch seconds; now if not given); the future is done once it is
+        durable.
+        """
+        return self._put(collection, key, body, state, "", None, at_s)
 
     def get(self, collection: str, key: str) -> Record | None:
         """A document, None where there is none."""
@@ -45,9 +49,11 @@ class Records:
             after = page[-1].key
         return found
 
-    def newest(self, collection: str, limit: int) -> Sequence[Record]:
-        """The documents changed last, newest first."""
-        return self._storage.records.newest(collection, limit=limit)
+    def newest(
+        self, collection: str, limit: int, *, state: str | None = None, before: tuple[float, str] | None = None
+    ) -> Sequence[Record]:
+        """The documents changed last, newest first; `before`: time and key of the last one of the page before."""
+        return self._storage.records.newest(collection, state=state, before=before, limit=limit)
 
     def delete(self, collection: str, key: str) -> None:
         """Removes a document, if there is one."""
@@ -58,13 +64,20 @@ class Records:
         self._storage.log.add([LogLine(self._clock(), actor, action, target, outcome, detail)]).result()
 
     def _put(
-        self, collection: str, key: str, body: str, state: str, tenant: str, expected_revision: int | None
+        self,
+        collection: str,
+        key: str,
+        body: str,
+        state: str,
+        tenant: str,
+        expected_revision: int | None,
+        at_s: float | None = None,
     ) -> "Future[Record]":
         return self._storage.records.put(
             collection,
             key,
             body,
-            updated_s=self._clock(),
+            updated_s=self._clock() if at_s is None else at_s,
             state=state,
             tenant=tenant,
             expected_revision=expected_revision,

@@ -13,7 +13,7 @@ from twinloop.storage.tables import (
     LogLine,
     NewEvent,
     Record,
-    Refused,
+    RefusedRow,
     Snapshot,
     Source,
 )
@@ -26,7 +26,7 @@ __all__ = [
     "LogLine",
     "NewEvent",
     "Record",
-    "Refused",
+    "RefusedRow",
     "Retention",
     "Snapshot",
     "Source",

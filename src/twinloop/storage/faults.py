@@ -50,10 +50,11 @@ def storage_fault(error: Exception, place: str) -> Exception:
         return StorageUnavailable(f"{place}: all connections for reading are in use; try again")
     if isinstance(error, OverflowError | UnicodeEncodeError):
         return StorageError(f"{place}: a value cannot be stored: {_line(error)}")
-    if not isinstance(error, exc.StatementError):
-        return error
+    if not isinstance(error, exc.DBAPIError):
+        unknown = isinstance(error, exc.SQLAlchemyError)
+        return StorageError(f"{place}: the driver failed ({type(error).__name__})") if unknown else error
     driver = error.orig or error
-    if not isinstance(error, exc.DBAPIError) or isinstance(error, exc.DataError | exc.IntegrityError):
+    if isinstance(error, exc.DataError | exc.IntegrityError):
         return StorageError(f"{place}: a value cannot be stored: {_line(driver)}")
     words = f"{place}: {_line(driver)}"
     code = getattr(driver, "sqlite_errorcode", None)

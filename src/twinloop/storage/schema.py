@@ -7,7 +7,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Dialect,
     Double,
     Index,
     Integer,
@@ -15,10 +14,8 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    TypeDecorator,
     UniqueConstraint,
 )
-from sqlalchemy.types import TypeEngine
 
 METADATA = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s"}
@@ -28,29 +25,12 @@ VERSION_TABLE = "twinloop_schema"
 WIDE = BigInteger().with_variant(Integer, "sqlite")
 """64 bits on both; SQLite numbers rows by itself only in a column called INTEGER."""
 
-
-class PlainText(TypeDecorator[str]):
-    """Text without the character NUL, which PostgreSQL cannot keep; what SQLite keeps can be moved there.
-
-    Texts are ordered by their characters' code points on both, whatever the language of the server.
-    """
-
-    impl = String
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
-        """Asks PostgreSQL for the order that SQLite has."""
-        return String(collation="C" if dialect.name == "postgresql" else None)
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Raises ValueError for a text with NUL."""
-        if value is not None and "\0" in value:
-            raise ValueError("a text has the character NUL")
-        return value
+TEXT = String().with_variant(String(collation="C"), "postgresql")
+"""Text that is ordered by its characters' code points on both, whatever the language of the server."""
 
 
 def _text(name: str) -> Column[str]:
-    return Column(name, PlainText, nullable=False)
+    return Column(name, TEXT, nullable=False)
 
 
 def _number(name: str) -> Column[int]:
@@ -86,7 +66,7 @@ EVENTS = Table(
 SOURCES = Table(
     "sources",
     METADATA,
-    Column("source", PlainText, primary_key=True),
+    Column("source", TEXT, primary_key=True),
     _number("highest_sequence"),
     _number("received"),
     _number("kept"),
@@ -133,7 +113,7 @@ SNAPSHOT_CHUNKS = Table(
 FRAMES = Table(
     "frames",
     METADATA,
-    Column("kind", PlainText, primary_key=True),
+    Column("kind", TEXT, primary_key=True),
     Column("tier", BigInteger, primary_key=True, autoincrement=False),
     Column("slot", BigInteger, primary_key=True, autoincrement=False),
     _number("size"),
@@ -145,8 +125,8 @@ FRAMES = Table(
 RECORDS = Table(
     "records",
     METADATA,
-    Column("collection", PlainText, primary_key=True),
-    Column("key", PlainText, primary_key=True),
+    Column("collection", TEXT, primary_key=True),
+    Column("key", TEXT, primary_key=True),
     _text("state"),
     _text("tenant"),
     _number("revision"),
@@ -170,7 +150,7 @@ LOG = Table(
     sqlite_autoincrement=True,
 )
 
-SETTINGS = Table("settings", METADATA, Column("name", PlainText, primary_key=True), _text("value"))
+SETTINGS = Table("settings", METADATA, Column("name", TEXT, primary_key=True), _text("value"))
 
 NUMBERED = (EVENTS, REFUSALS, SNAPSHOTS, LOG)
 """Tables whose rows the database numbers."""

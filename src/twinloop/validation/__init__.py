@@ -16,12 +16,13 @@ from twinloop.validation.admission import (
     promised_figure,
 )
 from twinloop.validation.approval import Approved, first_approved
-from twinloop.validation.judge import Judge, Verdict, validate
+from twinloop.validation.judge import STALL_WEIGHT, Judge, Verdict, validate
 from twinloop.validation.safety import RESULTS, recheck
 
 __all__ = [
     "ADMISSIONS",
     "RESULTS",
+    "STALL_WEIGHT",
     "Admission",
     "Approved",
     "Breaches",

@@ -18,7 +18,7 @@ def accepted(*made):
     return check(decode(as_json({**HEAD, "rows": made}), JSON), NOW_S).rows
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(made=st.lists(rows(), max_size=6))
 def test_packing_loses_nothing(made):
     before = accepted(*made)

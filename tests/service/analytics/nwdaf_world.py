@@ -135,7 +135,9 @@ def many(picture: Picture, copies: int) -> Picture:
 
     def repeated(kind: str) -> KindPicture:
         twin, own = getattr(picture, kind), rows[kind]
-        parts = {name: getattr(twin, name) for name in twin.__dataclass_fields__ if name not in {"kind", "ids"}}
+        parts = {
+            name: getattr(twin, name) for name in twin.__dataclass_fields__ if name not in {"kind", "ids", "_names"}
+        }
         ids = tuple(f"{twin.ids[row]}-{number}" for number in copy for row in own)
         return KindPicture(
             kind=twin.kind,
@@ -149,8 +151,8 @@ def many(picture: Picture, copies: int) -> Picture:
         user_slice=(np.tile(picture.user_slice[:6], copies) + 2 * np.repeat(copy, 6)).astype(np.int32),
         cell_server=np.repeat(copy, 3).astype(np.int32),
         cell_position_m=np.tile(picture.cell_position_m, (copies, 1)) + 1e6 * np.repeat(copy, 3)[:, None].astype("f4"),
-        slice_sst=tuple(range(2 * copies)),
-        slice_sd=("",) * (2 * copies),
+        slice_sst=(1,) * (2 * copies),
+        slice_sd=tuple(f"{row:06x}" for row in range(2 * copies)),
         slice_active=np.ones(2 * copies, bool),
         target_bps=np.tile(picture.target_bps, copies),
     )

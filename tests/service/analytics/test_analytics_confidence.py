@@ -186,7 +186,8 @@ def test_nothing_foretold_is_certain_and_what_was_seen_is(calm):
     assert {finding.item.congestion_info.confidence for finding in seen} == {100}
 
 
-def test_people_of_whom_nothing_is_known_lower_it(calm):
+def test_people_of_whom_nothing_is_known_lower_it():
+    calm = World(AnalyticsSettings(horizon_s=10.0))
     everything = ask(calm, "DN_PERFORMANCE")[0].confidence
     users = calm.picture.users
     slot = users.slot.copy()

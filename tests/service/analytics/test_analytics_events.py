@@ -1,5 +1,7 @@
 """What each event says of a network whose state, past and future are known; the standard's spellings among it."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -225,17 +227,13 @@ def test_a_share_of_nothing_is_written_as_one_per_cent(world):
 def test_cells_of_which_nothing_is_heard_are_not_active(world):
     slot = world.picture.cells.slot.copy()
     slot[2] = world.picture.slot - 1000
-    world.show(cells=type(world.picture.cells)(**{**_fields(world.picture.cells), "slot": slot}))
+    world.show(cells=replace(world.picture.cells, slot=slot))
     wanted = {"nwPerfTypes": ["GNB_ACTIVE_RATIO", "NUM_OF_UE"]}
     found = {
         item["nwPerfType"]: item for item in world.get("NETWORK_PERFORMANCE", event_filter=wanted).json()["nwPerfs"]
     }
     assert found["GNB_ACTIVE_RATIO"]["relativeRatio"] == 67
     assert found["NUM_OF_UE"]["confidence"] == 66
-
-
-def _fields(part) -> dict:
-    return {name: getattr(part, name) for name in part.__dataclass_fields__}
 
 
 def test_the_fullest_cells_come_first(world):

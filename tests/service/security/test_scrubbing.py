@@ -81,7 +81,7 @@ def test_the_id_of_a_token_stays_to_be_found():
 
 @settings(max_examples=80, deadline=None)
 @given(
-    before=st.text(max_size=30),
+    before=st.text("tl_eyJ.:/@\"'\\ {[=&%3dé\u2028ber", max_size=30),
     after=st.text(alphabet=" \n\t,;&\"'}])<>", max_size=10),
     form=st.sampled_from(
         ["{}", "Bearer {}", "token={}", '"token":"{}"', "Authorization: Bearer {}", "?access_token={}"]
@@ -94,8 +94,16 @@ def test_our_tokens_never_survive_wherever_they_stand(before, after, form):
 @settings(max_examples=25, deadline=None)
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(OURS) | st.just(JWT),
-        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10) | st.just(OURS), inner),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text('tl_ab:="\\é', max_size=20)
+        | st.just(OURS)
+        | st.just(JWT),
+        lambda inner: (
+            st.lists(inner, max_size=4) | st.dictionaries(st.text("tokens_ab:=", max_size=10) | st.just(OURS), inner)
+        ),
         max_leaves=20,
     )
 )

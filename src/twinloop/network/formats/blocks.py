@@ -60,7 +60,8 @@ def _block_of_rows(kind: str, rows: list[Row], places: Sequence[int]) -> Block:
     if kind not in KINDS:
         faults = {index: kind_fault(row.kind) for index, row in enumerate(rows)}
     elif None in known.values():
-        told = {names: fault_of(kind, names, number < _HINTS) for number, names in enumerate(known)}
+        bad = [names for names, found in known.items() if found is None]
+        told = {names: fault_of(kind, names, number < _HINTS) for number, names in enumerate(bad)}
         faults = {index: told[names] for index, names in enumerate(named) if known[names] is None}
     codes = [known[names] or (-1,) * len(names) for names in named]
     return Block(

@@ -193,9 +193,7 @@ def _read_lines(body: bytes) -> tuple[_Head, ReadRows]:
     if read.refused and not read.rows:
         first = read.refused[0]
         raise FormatError(f"line {lines[first.index][0]}: {first.reason}; no line of the body is a row")
-    told = [
-        Refusal(r.index, r.kind, r.id, f"line {lines[r.index][0]}: {r.reason}", r.row) for r in read.refused
-    ]  # fmt: skip
+    told = [Refusal(r.index, r.kind, r.id, f"line {lines[r.index][0]}: {r.reason}", r.row) for r in read.refused]
     return head, ReadRows(read.rows, read.places, told)
 
 

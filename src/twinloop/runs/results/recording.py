@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from twinloop.enforcement import EFFECTS
 from twinloop.entities import USER_ATTRIBUTES
-from twinloop.trace import watched_rows
+from twinloop.traces import watched_rows
 from twinloop.validation import RESULTS
 
 Values = NDArray[Any]

@@ -1,35 +1,37 @@
-"""Every window's decision as a record: what was proposed, the verdict with its evidence, who consented, what became of
-it. In `advise` a person decides; in `act` it is automatic inside limits; halted, nothing is.
+"""The decisions of a live loop: each is kept, waits for a person, or is taken at once inside limits; what the network
+then does of it, or does not, is followed to its end. Several people may decide at once, and the kill switch be pressed
+in between: every step is taken under one lock, and the loop is only touched on its own thread.
 """
 
-import json
+import heapq
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
-from twinloop.errors import TwinloopError
-from twinloop.service.acting.dispatch import Mode
+from twinloop.decision import Appraisal, Reservation
+from twinloop.service.acting.dispatch import Fate, Mode
+from twinloop.service.acting.effect import Aftermath, Held
+from twinloop.service.acting.limits import HOUR_S, Limits
+from twinloop.service.acting.record import FINAL, Decision, DecisionError, decision_of, written
 from twinloop.service.live import Picture
 from twinloop.validation import RESULTS, Approved, Verdict
 
 _log = logging.getLogger("twinloop.decisions")
-_LEAST_CHANGE = 1e-3
+COLLECTION = "decisions"
 MOST_RECENT = 500
 """Decisions at hand; older ones are in the storage."""
-
-FINAL = frozenset({"kept", "rejected", "expired", "superseded", "refused", "confirmed", "rolled_back"})
-
-
-class DecisionError(TwinloopError):
-    """A decision is not there, or no longer waits for anybody."""
+LONGEST_COMMENT = 2000
+_PAGE = 200
+_MOST_PAGES = 25
+Result = TypeVar("Result")
+Standing = tuple[Reservation, Approved]
+"""What a loop stands on: the reservation of the window, and the action of the slot."""
 
 
 @runtime_checkable
@@ -44,193 +46,387 @@ class Kept(Protocol):
 
 @runtime_checkable
 class RecordsPort(Protocol):
-    """Where decisions are kept."""
+    """Where decisions are kept, in the order in which they were made."""
 
-    def later(self, collection: str, key: str, body: str, *, state: str) -> "Future[Any]":
-        """Keeps a document; the future is done once it is durable."""
+    def later(self, collection: str, key: str, body: str, *, state: str, at_s: float | None) -> "Future[Any]":
+        """Keeps a document as one of the time `at_s`; the future is done once it is durable."""
         ...
 
-    def newest(self, collection: str, limit: int) -> Sequence[Kept]:
-        """Documents, newest first."""
+    def newest(
+        self, collection: str, limit: int, *, state: str | None = None, before: tuple[float, str] | None = None
+    ) -> Sequence[Kept]:
+        """Documents, newest first, from before a time and key."""
+        ...
+
+    def get(self, collection: str, key: str) -> Kept | None:
+        """A document, None where there is none."""
+        ...
+
+
+@runtime_checkable
+class Ground(Protocol):
+    """The loop, as far as decisions touch it."""
+
+    def run(self, job: Callable[[], Result]) -> Result:
+        """Does `job` on the loop's thread between two slots. Raises DecisionError where it does not come to it."""
+        ...
+
+    def adopt(self, approved: Approved) -> tuple[int, int]:
+        """Has the loop stand on what was approved, if it is still safe: the code of `RESULTS`, and the number under
+        which the network is asked. On the loop's thread.
+        """
+        ...
+
+    def standing(self) -> Standing:
+        """What the loop stands on now; on the loop's thread."""
+        ...
+
+    def stand_on(self, standing: Standing) -> None:
+        """Has the loop stand on that again; on the loop's thread."""
+        ...
+
+
+@runtime_checkable
+class AuthorityPort(Protocol):
+    """What may be done without asking."""
+
+    @property
+    def mode(self) -> Mode:
+        """How decisions are taken now."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of what is automatic."""
+        ...
+
+
+@runtime_checkable
+class EffectsPort(Protocol):
+    """Who looks at what reports show of a decision."""
+
+    def asked(self, name: str, held: Held) -> list[Aftermath]:
+        """It was asked of the network; what is known of the one before it."""
+        ...
+
+    def confirmed(self, name: str) -> None:
+        """The network says that it follows."""
+        ...
+
+    def dropped(self, name: str) -> None:
+        """It will not take effect."""
         ...
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What may be done without asking anybody: at most `largest_change` of any cell's bandwidth or server's cycles may
-    move between slices in one window, and nothing within `blackout` hours, [from, to) of UTC days.
+class Consent:
+    """What a decision waits with. `check` is asked on the thread of who consents: why it can be no more, "" where it
+    can; `act` is done on the loop's thread: why it was not done, and the number under which the network is asked, None
+    where it is asked nothing. `ended` hears, on the thread of who decided, how it ended and why. `held` is what slices
+    hold before and after it.
     """
 
-    largest_change: float = 0.25
-    blackout: tuple[tuple[float, float], ...] = ()
-
-
-@dataclass
-class Decision:
-    """One window's decision. `proposal` and `standing` map cell or server to slice to its share of the whole.
-
-    `state`: kept (the standing decision was better), waiting (for a person), adopted (asked of the network), confirmed
-    (the network follows), and the ends: rejected, refused (no longer safe), superseded, expired, rolled_back.
-    """
-
-    id: str
-    made_s: float
-    slot: int
-    state: str
-    mode: str
-    verdict: str
-    code: int
-    score_proposed: float
-    score_standing: float
-    safety: list[str]
-    largest_change: float
-    proposal: dict[str, dict[str, float]]
-    standing: dict[str, dict[str, float]]
-    why: str = ""
-    by: str = ""
-    comment: str = ""
-    decided_s: float | None = None
-    revision: int | None = None
-    confirmed_s: float | None = None
-    satisfaction_before: float | None = None
-    satisfaction_after: float | None = None
-    history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    act: Callable[[], tuple[str, int | None]]
+    check: Callable[[], str] = lambda: ""
+    held: Held | None = None
+    ended: Callable[[str, str], None] = lambda state, why: None
 
 
 class Decisions:
-    """The decisions of a live loop. `adopt` asks the loop, on its own thread, to stand on what was approved; it returns
-    the code of `RESULTS` and the revision under which the network is asked.
-    """
+    """The decisions of a live loop. `recent` has the last 500 by id."""
 
     def __init__(
         self,
         records: RecordsPort,
         clock: Callable[[], float],
-        adopt: Callable[[Approved], tuple[int, int]],
-        limits: Limits,
-        mode: Mode,
+        ground: Ground,
+        authority: AuthorityPort,
+        effects: EffectsPort,
     ) -> None:
-        self.limits = limits
-        self.mode: Mode = mode
         self.recent: dict[str, Decision] = {}
         self._records = records
         self._clock = clock
-        self._adopt = adopt
-        self._waiting: dict[str, Approved] = {}
+        self._ground = ground
+        self._authority = authority
+        self._effects = effects
+        self._consents: dict[str, Consent] = {}
+        self._approving: dict[str, tuple[str, Consent]] = {}
+        self._confirmed_standing: Standing | None = None
         self._lock = threading.RLock()
 
-    def decided(self, picture: Picture, verdict: Verdict) -> Decision:
-        """A verdict is there: it is kept, waits for a person, or is adopted at once."""
-        now = self._clock()
-        decision = _written(picture, jax.device_get(verdict), now, self.mode)
-        decision.satisfaction_before = satisfaction(picture)
+    @property
+    def mode(self) -> Mode:
+        """How decisions are taken now."""
+        return self._authority.mode
+
+    @property
+    def waiting(self) -> list[Decision]:
+        """Decisions that wait for a person, oldest first."""
         with self._lock:
-            if decision.state == "waiting":
-                self._supersede(decision.id)
-                self._waiting[decision.id] = verdict.approved
-                decision.why = self._why_not(decision, now)
-                if not decision.why:
-                    self._go(decision, by="loop", comment="automatic, inside limits")
-            self._keep(decision)
-        return decision
+            return [self.recent[name] for name in self._consents]
 
     def remember(self) -> None:
-        """Goes on from what was kept. What waited for a person when the server ended waits no more: the twins that it
-        was judged in are gone.
+        """Goes on from what was kept. A window's decision that was under way when the server ended is under way no
+        more: the twins that it was judged in are gone.
         """
         with self._lock:
-            for record in reversed(self._records.newest("decisions", MOST_RECENT)):
-                decision = Decision(**json.loads(record.body))
+            for record in reversed(self._records.newest(COLLECTION, MOST_RECENT)):
+                decision = decision_of(record.body)
                 self.recent[decision.id] = decision
-                if decision.state not in FINAL:
+                if decision.state not in FINAL and decision.kind == "reservation":
                     self._move(decision, "expired", "server", "the server was started anew")
                     self._keep(decision)
 
+    def decided(self, picture: Picture, verdict: Verdict, appraisals: Sequence[Appraisal] = ()) -> Decision:
+        """A window's verdict is there: it is kept, waits for a person, or is taken at once. On the loop's thread."""
+        now = self._clock()
+        found = jax.device_get(verdict)
+        decision = written(picture, found, appraisals, now, self.mode)
+        with self._lock:
+            if decision.state == "waiting":
+                self.supersede(f"decision {decision.id} is newer")
+                approved = verdict.approved
+                consent = Consent(lambda: self._adopt(approved), held=_held(picture, found))
+                decision.why = self._why_not(decision, now)
+                if decision.why:
+                    self._consents[decision.id] = consent
+                else:
+                    self._carry_out(decision, consent, "loop", "automatic, inside limits")
+            self._keep(decision)
+        return decision
+
+    def ask(self, decision: Decision, consent: Consent) -> None:
+        """Has a decision of another kind wait for a person."""
+        with self._lock:
+            decision.state = "waiting"
+            self.recent[decision.id], self._consents[decision.id] = decision, consent
+            self._keep(decision)
+
     def approve(self, name: str, by: str, comment: str = "") -> Decision:
-        """A person consents. Raises DecisionError when it does not wait, or everything is halted."""
+        """A person consents. Raises DecisionError where it does not wait, or no longer, or everything is halted."""
+        comment = _line(comment)
+        self._require(name)
         with self._lock:
             decision = self._find(name)
-            if self.mode == "halted":
-                raise DecisionError("the kill switch is on: nothing is sent; release it first")
-            self._go(decision, by, comment)
-            self._keep(decision)
-            return decision
+            self._require_running()
+            consent = self._consents.pop(name)
+            self._approving[name] = (by, consent)
+            decision.state = "approving"
+        try:
+            why = consent.check()
+            self._ground.run(lambda: self._approved(decision, consent, by, comment, why))
+        finally:
+            self._let_go(decision)
+        consent.ended(decision.state, decision.why)
+        return decision
 
     def reject(self, name: str, by: str, comment: str = "") -> Decision:
         """A person refuses. Raises DecisionError when it does not wait."""
+        comment = _line(comment)
+        self._require(name)
         with self._lock:
             decision = self._find(name)
-            del self._waiting[name]
-            self._move(decision, "rejected", by, comment)
+            consent = self._consents.pop(name)
+            self._decide(decision, "rejected", by, comment)
             self._keep(decision)
-            return decision
-
-    def watch(self, picture: Picture, rolled_back: bool, confirmed: Callable[[int], bool]) -> None:
-        """What became of adopted decisions: `confirmed` says whether the network does what a revision asked."""
-        with self._lock:
-            for decision in [one for one in self.recent.values() if one.state == "adopted"]:
-                if rolled_back:
-                    self._move(
-                        decision, "rolled_back", "network", "the network did not follow; the last confirmed stands"
-                    )
-                elif decision.revision is not None and confirmed(decision.revision):
-                    decision.confirmed_s = self._clock()
-                    self._move(decision, "confirmed", "network", "")
-                else:
-                    continue
-                decision.satisfaction_after = satisfaction(picture)
-                self._keep(decision)
-
-    def _find(self, name: str) -> Decision:
-        decision = self.recent.get(name)
-        if decision is None:
-            raise DecisionError(f"there is no decision {name!r}; see the list of decisions")
-        if name not in self._waiting:
-            raise DecisionError(f"decision {name} does not wait for anybody: it is {decision.state}")
+        consent.ended("rejected", comment)
         return decision
 
-    def _go(self, decision: Decision, by: str, comment: str) -> None:
-        code, revision = self._adopt(self._waiting.pop(decision.id))
-        if code != 0:
-            decision.why = RESULTS[code]
-            self._move(decision, "refused", by, f"no longer safe: {RESULTS[code]}")
-            return
-        decision.revision = revision
-        self._move(decision, "adopted", by, comment)
+    def supersede(self, why: str) -> None:
+        """Decisions about reservations that wait, or that somebody is about to approve, are overtaken."""
+        with self._lock:
+            for name in [*self._consents, *self._approving]:
+                if self.recent[name].kind == "reservation" and self.recent[name].state in ("waiting", "approving"):
+                    self._consents.pop(name, None)
+                    self._move(self.recent[name], "superseded", "loop", why)
+                    self._keep(self.recent[name])
 
-    def _why_not(self, decision: Decision, now: float) -> str:
+    def follow(self, fate: Callable[[int], Fate]) -> bool:
+        """What became of what was asked of the network; on the loop's thread, after every slot. True where a decision
+        was rolled back.
+        """
+        with self._lock:
+            for decision in [one for one in self.recent.values() if one.state == "adopted"]:
+                found = fate(decision.revision or 0)
+                if self.mode == "halted":
+                    self._roll_back(decision, "the kill switch was pressed before every site had confirmed it")
+                elif found.state == "failed":
+                    self._roll_back(decision, f"the last confirmed decision is asked for again; {found.why}")
+                elif found.state == "confirmed":
+                    self._confirm(decision)
+                else:
+                    continue
+                self._keep(decision)
+                return decision.state == "rolled_back"
+        return False
+
+    def postpone(self, revision: int) -> None:
+        """Order `revision` asked for something else in place of a decision; the next one asks for it."""
+        with self._lock:
+            for decision in self.recent.values():
+                if decision.state == "adopted" and decision.revision == revision:
+                    decision.revision = revision + 1
+
+    def became(self, news: Sequence[Aftermath]) -> None:
+        """What later reports show."""
+        with self._lock:
+            for one in news:
+                decision = self.recent.get(one.name)
+                if decision is None:
+                    continue
+                if one.effect is not None:
+                    decision.effect = one.effect
+                if one.before is not None and one.after is not None:
+                    decision.satisfaction_before, decision.slots_before = one.before
+                    decision.satisfaction_after, decision.slots_after = one.after
+                self._keep(decision)
+
+    def get(self, name: str) -> Decision | None:
+        """A decision, from the storage where it is not at hand; None where there is none."""
+        found = self.recent.get(name)
+        if found is None:
+            record = self._records.get(COLLECTION, name)
+            found = None if record is None else decision_of(record.body)
+        return found
+
+    def page(
+        self, limit: int, *, state: str | None = None, kind: str | None = None, after: str | None = None
+    ) -> tuple[list[Decision], str | None]:
+        """Decisions, newest first, after the one named `after`; and the name to go on after, None at the end.
+
+        Raises DecisionError where there is no decision `after`.
+        """
+        last = None if after is None else self.get(after)
+        if after is not None and last is None:
+            raise DecisionError(f"there is no decision {after!r} to go on after; begin anew without it")
+        found: list[Decision] = []
+        for one in self._all_before(None if last is None else _order(last), state):
+            if (state is None or one.state == state) and (kind is None or one.kind == kind):
+                found.append(one)
+            if len(found) > limit:
+                return found[:limit], found[limit - 1].id
+        return found, None
+
+    def _all_before(self, last: tuple[float, str] | None, state: str | None) -> Iterator[Decision]:
+        """Decisions at hand, which are newer than what is stored of them, and all that is stored besides."""
+        at_hand = dict(self.recent)
+        here = sorted((one for one in at_hand.values() if last is None or _order(one) < last), key=_order, reverse=True)
+        stored = (one for one in self._stored(last, state) if one.id not in at_hand)
+        return heapq.merge(here, stored, key=_order, reverse=True)
+
+    def _stored(self, before: tuple[float, str] | None, state: str | None) -> Iterator[Decision]:
+        for _ in range(_MOST_PAGES):
+            records = self._records.newest(COLLECTION, _PAGE, state=state, before=before)
+            page = [decision_of(record.body) for record in records]
+            yield from page
+            if len(page) < _PAGE:
+                return
+            before = _order(page[-1])
+
+    def _approved(self, decision: Decision, consent: Consent, by: str, comment: str, why: str) -> None:
+        """On the loop's thread: what a person consented to is done, if nothing came in between."""
+        with self._lock:
+            if decision.state != "approving":
+                raise DecisionError(f"decision {decision.id} is {decision.state} by now: {decision.why}")
+            self._require_running()
+            self._carry_out(decision, consent, by, comment, why)
+            self._keep(decision)
+
+    def _carry_out(self, decision: Decision, consent: Consent, by: str, comment: str, why: str = "") -> None:
+        revision: int | None = None
+        if not why:
+            why, revision = consent.act()
+        if why:
+            decision.why = why
+            self._decide(decision, "refused", by, comment)
+            return
+        if revision is None:
+            self._decide(decision, "applied", by, comment)
+            return
+        for earlier in [one for one in self.recent.values() if one.state == "adopted"]:
+            self._move(earlier, "superseded", "loop", f"decision {decision.id} was taken before it was confirmed")
+            self._keep(earlier)
+        decision.revision = revision
+        self._decide(decision, "adopted", by, comment)
+        if consent.held is not None:
+            self.became(self._effects.asked(decision.id, consent.held))
+
+    def _adopt(self, approved: Approved) -> tuple[str, int | None]:
+        before = self._ground.standing()
+        code, revision = self._ground.adopt(approved)
+        if code != 0:
+            return RESULTS[code], None
+        if self._confirmed_standing is None:
+            self._confirmed_standing = before
+        return "", revision
+
+    def _confirm(self, decision: Decision) -> None:
+        self._confirmed_standing = None
+        decision.confirmed_s = self._clock()
+        self._move(decision, "confirmed", "network", "")
+        self._effects.confirmed(decision.id)
+
+    def _roll_back(self, decision: Decision, why: str) -> None:
+        if self._confirmed_standing is not None:
+            self._ground.stand_on(self._confirmed_standing)
+        self._confirmed_standing = None
+        self._effects.dropped(decision.id)
+        self._move(decision, "rolled_back", "network", why)
+        _log.warning("decision %s is rolled back: %s", decision.id, why)
+
+    def _let_go(self, decision: Decision) -> None:
+        """Whoever was approving is done; what was not carried out waits again."""
+        with self._lock:
+            _, consent = self._approving.pop(decision.id)
+            if decision.state == "approving":
+                decision.state = "waiting"
+                self._consents[decision.id] = consent
+
+    def _require_running(self) -> None:
+        if self.mode == "halted":
+            raise DecisionError("the kill switch is on: nothing is sent; release it first")
+
+    def _require(self, name: str) -> None:
+        """Looks in the storage, which takes its time, before anything is held up."""
+        if self.get(name) is None:
+            raise DecisionError(f"there is no decision {name!r}; see the list of decisions")
+
+    def _find(self, name: str) -> Decision:
+        if name in self._approving:
+            raise DecisionError(f"decision {name} does not wait any more: {self._approving[name][0]} is approving it")
+        decision = self.recent.get(name)
+        if decision is None or name not in self._consents:
+            state = "long decided" if decision is None else decision.state
+            raise DecisionError(f"decision {name} does not wait for anybody: it is {state}")
+        return decision
+
+    def _why_not(self, decision: Decision, now_s: float) -> str:
         """Why a decision is not automatic, "" where it is."""
         if self.mode == "advise":
             return "mode advise: a person decides"
         if self.mode == "halted":
             return "the kill switch is on"
-        hour = (now / 3600.0) % 24.0
-        for begin, end in self.limits.blackout:
-            if begin <= hour < end or (begin > end and (hour >= begin or hour < end)):
-                return f"blackout from {begin:g} to {end:g} h UTC: a person decides"
-        if decision.largest_change > self.limits.largest_change:
-            return (
-                f"it moves {decision.largest_change:.0%} of a cell or server at once, more than the "
-                f"{self.limits.largest_change:.0%} that may be moved without asking"
-            )
-        return ""
+        taken = [one for one in self.recent.values() if one.automatic and one.made_s > now_s - HOUR_S]
+        return self._authority.limits.why_not(decision, now_s, len(taken))
 
-    def _supersede(self, by: str) -> None:
-        for name in list(self._waiting):
-            del self._waiting[name]
-            self._move(self.recent[name], "superseded", "loop", f"decision {by} is newer")
-            self._keep(self.recent[name])
+    def _decide(self, decision: Decision, state: str, by: str, comment: str) -> None:
+        """Somebody decides: who, when and with what comment stays, whatever becomes of it."""
+        self._move(decision, state, by, comment)
+        decision.by, decision.comment, decision.decided_s = by, comment, decision.history[-1]["time_s"]
 
-    def _move(self, decision: Decision, state: str, by: str, comment: str) -> None:
-        decision.state, decision.by, decision.comment, decision.decided_s = state, by, comment, self._clock()
-        decision.history.append({"state": state, "by": by, "comment": comment, "time_s": decision.decided_s})
+    def _move(self, decision: Decision, state: str, by: str, why: str) -> None:
+        decision.state = state
+        if why and by in ("loop", "network", "server") and state in FINAL:
+            decision.why = why
+        decision.history.append({"state": state, "by": by, "comment": why, "time_s": self._clock()})
 
     def _keep(self, decision: Decision) -> None:
         self.recent[decision.id] = decision
-        while len(self.recent) > MOST_RECENT:
-            del self.recent[next(iter(self.recent))]
-        text = json.dumps(asdict(decision))
-        self._records.later("decisions", decision.id, text, state=decision.state).add_done_callback(_say_failure)
+        over = max(len(self.recent) - MOST_RECENT, 0)
+        for name in [one.id for one in self.recent.values() if one.state in FINAL][:over]:
+            del self.recent[name]
+        kept = self._records.later(COLLECTION, decision.id, decision.text(), state=decision.state, at_s=decision.made_s)
+        kept.add_done_callback(_say_failure)
 
 
 def _say_failure(done: "Future[Any]") -> None:
@@ -239,58 +435,18 @@ def _say_failure(done: "Future[Any]") -> None:
         _log.error("a decision could not be kept: %s", error)
 
 
-def satisfaction(picture: Picture) -> float | None:
-    """Mean satisfaction of the slices' users, None where there are none."""
-    slices = picture.slices
-    names = [entry.name for entry in slices.attributes]
-    users, satisfied = slices.value[:, names.index("users")], slices.value[:, names.index("satisfaction")]
-    known = (slices.slot[:, names.index("satisfaction")] >= 0) & (users > 0)
-    if not np.any(known):
-        return None
-    return float(np.average(satisfied[known], weights=users[known]))
+def _order(decision: Decision) -> tuple[float, str]:
+    return decision.made_s, decision.id
 
 
-def _written(picture: Picture, verdict: Verdict, now: float, mode: Mode) -> Decision:
-    action = verdict.approved.action
-    bandwidth = _shares(np.asarray(action.slice_bandwidth_hz), picture.cell_bandwidth_hz)
-    cycles = _shares(np.asarray(action.slice_cycles_per_s), picture.server_cycles_per_s)
-    before = (
-        _shares(picture.reserved_bandwidth_hz, picture.cell_bandwidth_hz),
-        _shares(picture.reserved_cycles_per_s, picture.server_cycles_per_s),
-    )
-    change = max(
-        float(np.abs(new - old).max(initial=0.0)) for new, old in zip((bandwidth, cycles), before, strict=True)
-    )
-    changes = int(verdict.code) == 0 and int(verdict.approved.policy) >= 0 and change >= _LEAST_CHANGE
-    same = int(verdict.code) == 0 and not changes
-    moment = datetime.fromtimestamp(now, UTC)
-    return Decision(
-        id=f"{moment:%Y%m%dT%H%M%S}-{picture.slot}",
-        made_s=now,
-        slot=picture.slot,
-        state="waiting" if changes else "kept",
-        mode=mode,
-        verdict=RESULTS[int(verdict.code)],
-        code=int(verdict.code),
-        score_proposed=float(verdict.score[1 + int(verdict.best)]),
-        score_standing=float(verdict.score[0]),
-        safety=[RESULTS[int(code)] if int(code) else "safe" for code in verdict.safety],
-        largest_change=change,
-        proposal=_by_name(picture, bandwidth, cycles),
-        standing=_by_name(picture, *before),
-        why="the proposal is what stands already" if same else "",
-    )
+def _held(picture: Picture, verdict: Verdict) -> Held:
+    after = np.asarray(verdict.approved.action.slice_bandwidth_hz, np.float64)
+    before, whole = picture.reserved_bandwidth_hz, picture.cell_bandwidth_hz
+    return Held(before.astype(np.float64), after, whole.astype(np.float64))
 
 
-def _shares(held: NDArray[np.float32], whole: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(held / np.maximum(whole, 1e-9)[:, None], np.float32)
-
-
-def _by_name(
-    picture: Picture, bandwidth: NDArray[np.float32], cycles: NDArray[np.float32]
-) -> dict[str, dict[str, float]]:
-    rows = [*zip(picture.cells.ids, bandwidth, strict=True), *zip(picture.servers.ids, cycles, strict=True)]
-    return {
-        pool: {name: round(float(share), 4) for name, share in zip(picture.slices.ids, shares, strict=True)}
-        for pool, shares in rows
-    }
+def _line(comment: str) -> str:
+    """A comment on one line. Raises DecisionError where it is too long."""
+    if len(comment) > LONGEST_COMMENT:
+        raise DecisionError(f"a comment has at most {LONGEST_COMMENT} characters, not {len(comment)}")
+    return " ".join("".join(c if c.isprintable() else " " for c in comment).split())

@@ -1,27 +1,80 @@
-"""Commands on their way to sites, and what sites say became of them. Nothing is in effect because it was sent."""
+"""Commands on their way to sites, and what sites say became of them. Nothing is in effect because it was sent.
 
+The states of a site and what leads from one to another are written down in docs/acting.md.
+"""
+
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from twinloop.entities import Action
 from twinloop.network import Command
-from twinloop.network.formats import Receipt
 from twinloop.service.acting.orders import Orders
 from twinloop.service.live import Picture
 
 Mode = Literal["advise", "act", "halted"]
 _NEVER = float("-inf")
+_MOST_UNANSWERED = 64
+_log = logging.getLogger("twinloop.acting")
+
+
+@runtime_checkable
+class ReceiptLike(Protocol):
+    """What a site says became of a command."""
+
+    @property
+    def revision(self) -> int:
+        """Number of the command."""
+        ...
+
+    @property
+    def result(self) -> str:
+        """applied, refused or failed."""
+        ...
+
+    @property
+    def detail(self) -> str:
+        """Why, in a sentence."""
+        ...
+
+
+class Fate(NamedTuple):
+    """What has become of an order: confirmed, waiting or failed, and at which sites it failed and why."""
+
+    state: Literal["confirmed", "waiting", "failed"]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """A command is asked for again after `timeout_s` without a receipt, `retries` times; a site that has not asked for
+    commands for `silent_s` is away.
+    """
+
+    timeout_s: float = 5.0
+    retries: int = 1
+    silent_s: float = 15.0
 
 
 @dataclass
 class Site:
-    """Where one site stands. `since_s` is when the present command was first wanted; times in epoch seconds."""
+    """Where one site stands; times in epoch seconds.
+
+    `wanted` is the newest command; its slices have been wanted unchanged since command number `slices_revision`.
+    `unanswered` are numbers and times of commands since the last one that the site told of. `fault` is why it does not
+    do what is wanted now, and `mute` whether that is because it says nothing. Whoever is set `aside` is not waited for
+    until it does what is wanted; whoever is `distrusted` is not believed until a person says so. `pushed` sites get
+    commands delivered and are there while that works.
+    """
 
     name: str
     wanted: Command | None = None
-    since_s: float = _NEVER
+    slices_revision: int = -1
+    unanswered: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
+    issued_s: float = _NEVER
+    failed: int = 0
     fetched_revision: int = -1
     fetched_s: float = _NEVER
     receipt_revision: int = -1
@@ -29,34 +82,26 @@ class Site:
     result: str = ""
     detail: str = ""
     heard_s: float = _NEVER
-    failures: int = 0
+    fault: str = ""
+    mute: bool = False
+    aside: str = ""
+    distrusted: str = ""
+    pushed: bool = False
     waiters: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     @property
     def follows(self) -> bool:
-        """Whether the site says that it does what is wanted now."""
-        return self.wanted is not None and (self.receipt_revision, self.result) == (self.wanted.revision, "applied")
-
-    def did(self, revision: int) -> bool:
-        """Whether the site says that it does order `revision` or a later one, or that order asked nothing new of it."""
-        if self.wanted is not None and self.wanted.revision < revision:
-            return self.follows
-        return self.result == "applied" and self.receipt_revision >= revision
+        """Whether the site says that its slices hold what is wanted now."""
+        return self.wanted is not None and self.result == "applied" and self.receipt_revision >= self.slices_revision
 
 
 class Dispatcher:
-    """Keeps what every site shall do, hands it out when asked, and knows what the network as a whole follows.
+    """Keeps what every site shall do, hands it out when asked, and knows what the network as a whole follows."""
 
-    A site that has been silent for `silent_s` is not waited for. One that has a new command is taken to follow for
-    `timeout_s`, after which it must have said so.
-    """
-
-    def __init__(
-        self, orders: Orders, clock: Callable[[], float], timeout_s: float = 5.0, silent_s: float = 15.0
-    ) -> None:
+    def __init__(self, orders: Orders, clock: Callable[[], float], patience: Patience | None = None) -> None:
         self.sites = {name: Site(name) for name in orders.sites}
-        self.timeout_s = timeout_s
-        self.silent_s = silent_s
+        self.patience = patience or Patience()
+        self.halted = False
         self._orders = orders
         self._clock = clock
         self._asked = 0
@@ -64,35 +109,35 @@ class Dispatcher:
         self._lock = threading.Lock()
 
     def offer(self, action: Action, revision: int, picture: Picture, mode: Mode) -> None:
-        """What the loop asks for in this slot. Halted, nothing new is wanted of anybody."""
-        if mode == "halted":
-            return
+        """What the loop asks for in this slot, under `revision`; what was not answered in time is asked for again."""
         now = self._clock()
         commands = self._orders.write(action, revision, picture, now, flows=mode == "act")
         awake: list[Callable[[], None]] = []
         with self._lock:
+            if self.halted:
+                return
             self._asked = revision
             for name, command in commands.items():
                 site = self.sites[name]
-                if not command.same_as(site.wanted):
-                    site.wanted, site.since_s = command, now
+                self._review(site, now)
+                if self._take_over(site, command, now):
                     awake, site.waiters = awake + site.waiters, []
         for wake in awake:
             wake()
 
     def fetch(self, site: str, after: int, wake: Callable[[], None] | None = None) -> Command | None:
         """The command of a site if it is another than number `after`; else None, and `wake` is called once there is
-        one. Raises KeyError for an unknown site.
+        one. Whoever asks is there. Raises KeyError for an unknown site.
         """
         with self._lock:
             found = self.sites[site]
-            found.heard_s = self._clock()
-            if found.wanted is not None and found.wanted.revision != after:
-                found.fetched_revision, found.fetched_s = found.wanted.revision, self._clock()
-                return found.wanted
-            if wake is not None:
-                found.waiters.append(wake)
-            return None
+            self._heard(found)
+            return self._handed(found, after, wake)
+
+    def awaited(self, site: str, after: int, wake: Callable[[], None]) -> Command | None:
+        """As `fetch`, by who delivers commands to the site: that says nothing about whether the site is there."""
+        with self._lock:
+            return self._handed(self.sites[site], after, wake)
 
     def leave(self, site: str, wake: Callable[[], None]) -> None:
         """Whoever waited for a command waits no more."""
@@ -101,35 +146,188 @@ class Dispatcher:
             if wake in waiters:
                 waiters.remove(wake)
 
-    def take(self, site: str, receipts: Iterable[Receipt]) -> None:
-        """What a site says became of commands; what is about an older one than it told of last is late news."""
+    def reached(self, site: str, reached: bool) -> None:
+        """Whether commands that are delivered to a site reach it."""
+        with self._lock:
+            found = self.sites[site]
+            found.pushed = reached
+            if reached:
+                self._heard(found)
+
+    def take(self, site: str, receipts: Iterable[ReceiptLike]) -> None:
+        """What a site says became of commands. What is about an older one than it told of last is late news; what is
+        about one that was never handed to it says nothing.
+        """
         with self._lock:
             found = self.sites.get(site)
             if found is None:
                 return
-            found.heard_s = self._clock()
+            self._heard(found)
             for receipt in receipts:
-                if receipt.revision >= found.receipt_revision:
-                    found.receipt_revision, found.receipt_s = receipt.revision, self._clock()
-                    found.failures += receipt.result != "applied" and receipt.result != found.result
-                    found.result, found.detail = receipt.result, receipt.detail
+                if found.receipt_revision <= receipt.revision <= found.fetched_revision:
+                    self._told(found, receipt)
 
-    def receipt(self) -> int:
-        """Number of the last order that every site that is there follows."""
-        now = self._clock()
+    def receipt(self) -> tuple[int, bool]:
+        """Number of the last order whose slices every site that counts says to hold; and whether the loop should be
+        patient: nobody has failed, so that what is missing may still come.
+        """
         with self._lock:
-            there = [site for site in self.sites.values() if now - site.heard_s < self.silent_s]
-            if there and all(site.follows or self._still_time(site, now) for site in there):
+            counted = self._counted()
+            if counted and all(site.follows and not site.fault for site in counted):
                 self._followed = self._asked
-            return self._followed
+            return self._followed, not any(site.fault for site in counted)
 
-    def confirmed(self, revision: int) -> bool:
-        """Whether every site that is there has said that it does what order `revision` asked of it."""
-        now = self._clock()
+    def fate(self, revision: int) -> Fate:
+        """What has become of what order `revision` asked."""
         with self._lock:
-            there = [site for site in self.sites.values() if now - site.heard_s < self.silent_s]
-            return bool(there) and all(site.did(revision) for site in there)
+            if self._asked < revision:
+                return Fate("waiting", "it was not sent")
+            counted = self._counted()
+            faults = [f"{site.name}: {site.fault}" for site in counted if site.fault]
+            if faults:
+                return Fate("failed", "; ".join(faults))
+            asked = [site for site in self.sites.values() if site.slices_revision >= revision]
+            if not any(site in counted for site in asked or counted):
+                return Fate("waiting", "no site that it is asked of is there with receipts that count")
+            late = [site.name for site in counted if not site.follows]
+            return Fate("waiting", f"no receipt of {', '.join(late)} yet") if late else Fate("confirmed")
 
-    def _still_time(self, site: Site, now: float) -> bool:
-        refused = site.wanted is not None and site.receipt_revision == site.wanted.revision
-        return not refused and now - site.since_s < self.timeout_s
+    def set_aside(self) -> None:
+        """Waits no longer for sites that do not do what is wanted, until they do."""
+        with self._lock:
+            for site in self._counted():
+                if site.fault:
+                    site.aside = site.fault
+                    _log.warning("site %s is not waited for until it does what is wanted: %s", site.name, site.fault)
+
+    def distrust(self, site: str, why: str) -> None:
+        """Believes no receipt of a site any more; with an empty `why` it is trusted again. Raises KeyError."""
+        with self._lock:
+            self.sites[site].distrusted = why
+
+    def halt(self) -> None:
+        """From when this returns nothing new is handed out."""
+        with self._lock:
+            self.halted = True
+
+    def release(self) -> None:
+        """Goes on; nobody is late for what could not be fetched."""
+        awake: list[Callable[[], None]] = []
+        with self._lock:
+            self.halted = False
+            for site in self.sites.values():
+                self._anew(site)
+                awake, site.waiters = awake + site.waiters, []
+        for wake in awake:
+            wake()
+
+    def told(self) -> list[dict[str, Any]]:
+        """All sites, for people."""
+        with self._lock:
+            return [
+                {
+                    "site": site.name,
+                    "state": self._state(site),
+                    "heard_s": site.heard_s if site.heard_s > 0 else None,
+                    "wanted_revision": None if site.wanted is None else site.wanted.revision,
+                    "fetched_revision": site.fetched_revision,
+                    "receipt_revision": site.receipt_revision,
+                    "result": site.result,
+                    "detail": site.detail,
+                    "follows": site.follows,
+                    "fault": site.fault or site.aside,
+                    "distrusted": site.distrusted,
+                    "webhook": site.pushed,
+                }
+                for site in self.sites.values()
+            ]
+
+    def _state(self, site: Site) -> str:
+        if site.distrusted:
+            return "distrusted"
+        if not self._is_there(site):
+            return "away"
+        if site.aside or site.fault:
+            return "aside" if site.aside else "failing"
+        return "following" if site.follows else "idle" if site.wanted is None else "asked"
+
+    def _is_there(self, site: Site) -> bool:
+        return site.pushed or bool(site.waiters) or self._clock() - site.heard_s < self.patience.silent_s
+
+    def _counted(self) -> list[Site]:
+        return [site for site in self.sites.values() if self._is_there(site) and not site.aside and not site.distrusted]
+
+    def _heard(self, site: Site) -> None:
+        if not self._is_there(site):
+            self._anew(site)
+        site.heard_s = self._clock()
+
+    def _anew(self, site: Site) -> None:
+        """Gives a site its whole time again."""
+        now = self._clock()
+        site.issued_s = now
+        site.unanswered = [(revision, now) for revision, _ in site.unanswered]
+
+    def _handed(self, site: Site, after: int, wake: Callable[[], None] | None) -> Command | None:
+        if site.wanted is not None and site.wanted.revision != after and not self.halted:
+            site.fetched_revision, site.fetched_s = site.wanted.revision, self._clock()
+            return site.wanted
+        if wake is not None:
+            site.waiters.append(wake)
+        return None
+
+    def _take_over(self, site: Site, command: Command, now: float) -> bool:
+        """Wants `command` of the site if it is news, or if it has to be asked for again; whether it is."""
+        if not command.same_as(site.wanted):
+            if site.wanted is None or command.slices != site.wanted.slices:
+                self._other_slices(site, command.revision)
+        elif not self._again(site, now):
+            return False
+        site.wanted, site.issued_s = command, now
+        site.unanswered.append((command.revision, now))
+        if len(site.unanswered) > _MOST_UNANSWERED:
+            del site.unanswered[1]
+        return True
+
+    def _other_slices(self, site: Site, revision: int) -> None:
+        """Other slices are wanted: who refused the last ones may do these; who says nothing is waited for no more."""
+        site.slices_revision, site.failed = revision, 0
+        if site.mute:
+            site.aside = site.aside or site.fault
+        else:
+            site.aside = ""
+        site.fault = ""
+
+    def _again(self, site: Site, now: float) -> bool:
+        if site.fault or site.aside or not self._is_there(site):
+            return False
+        if site.result == "failed" and site.wanted is not None and site.receipt_revision == site.wanted.revision:
+            return True
+        return bool(site.unanswered) and now - site.issued_s >= self.patience.timeout_s
+
+    def _review(self, site: Site, now: float) -> None:
+        """Finds the site at fault where it had all its time and said nothing."""
+        asked = self.patience.retries + 1
+        if site.fault or site.aside or not site.unanswered or not self._is_there(site):
+            return
+        if now - site.unanswered[0][1] >= self.patience.timeout_s * asked:
+            took = "fetched it and" if site.fetched_revision >= site.unanswered[0][0] else "did not fetch it, and"
+            site.fault = (
+                f"it {took} said nothing for {self.patience.timeout_s * asked:g} s, though asked {asked} time(s)"
+            )
+            site.mute = True
+
+    def _told(self, site: Site, receipt: ReceiptLike) -> None:
+        repeated = (receipt.revision, receipt.result) == (site.receipt_revision, site.result)
+        site.receipt_revision, site.receipt_s = receipt.revision, self._clock()
+        site.result, site.detail = receipt.result, receipt.detail
+        site.unanswered = [entry for entry in site.unanswered if entry[0] > receipt.revision]
+        if receipt.revision < site.slices_revision:
+            return
+        if receipt.result == "applied":
+            site.fault, site.aside, site.mute, site.failed = "", "", False, 0
+            return
+        site.failed += not repeated
+        if receipt.result == "refused" or site.failed > self.patience.retries:
+            site.fault = f"{receipt.result}: {receipt.detail}" if receipt.detail else receipt.result
+            site.mute = False

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -81,10 +81,9 @@ class Limits(BaseModel):
 
     def why_not(self, decision: Decision, now_s: float, automatic: int) -> str:
         """Why a decision is not automatic, "" where it is. `automatic`: how many were in the last hour."""
-        moment = datetime.fromtimestamp(now_s, zone_of(self.timezone))
-        for one in self.blackout:
-            if one.holds(moment):
-                return f"blackout from {one.begin} to {one.end} ({self.timezone}): a person decides"
+        blackout = self.blackout_at(now_s)
+        if blackout:
+            return blackout
         if decision.largest_change > self.largest_change:
             return (
                 f"it moves {decision.largest_change:.0%} of a cell or server at once, more than the "
@@ -93,6 +92,14 @@ class Limits(BaseModel):
         if automatic >= self.most_per_hour:
             return f"{automatic} decisions were automatic in the last hour, and {self.most_per_hour} may be"
         return self._below_floor(decision)
+
+    def blackout_at(self, now_s: float) -> str:
+        """The blackout that a time (epoch seconds) falls into, "" where none."""
+        moment = datetime.fromtimestamp(now_s, zone_of(self.timezone))
+        for one in self.blackout:
+            if one.holds(moment):
+                return f"blackout from {one.begin} to {one.end} ({self.timezone}): a person decides"
+        return ""
 
     def _below_floor(self, decision: Decision) -> str:
         least = {name: self.floors.get(name, self.floors.get(EVERY_SLICE, 0.0)) for name in decision.standing_slices}
@@ -103,6 +110,7 @@ class Limits(BaseModel):
         return ""
 
 
+@runtime_checkable
 class KeptRecord(Protocol):
     """A document as kept."""
 
@@ -112,6 +120,7 @@ class KeptRecord(Protocol):
         ...
 
 
+@runtime_checkable
 class RecordsPort(Protocol):
     """Where mode and limits are kept. What `put` has answered is durable."""
 
@@ -124,6 +133,7 @@ class RecordsPort(Protocol):
         ...
 
 
+@runtime_checkable
 class Switch(Protocol):
     """What stops and goes on with the kill switch."""
 
@@ -150,7 +160,8 @@ class Authority:
         self._clock = clock
         self._switch = switch
         self._configured = {"mode": configured[0], "limits": configured[1].told()}
-        self._mode, self._limits = configured
+        self._mode: Mode = configured[0]
+        self._limits = configured[1]
         self._halted = False
         self._halts = 0
         self.said = ""
@@ -161,7 +172,8 @@ class Authority:
     @property
     def mode(self) -> Mode:
         """How decisions are taken now."""
-        return "halted" if self._halted else self._mode
+        mode: Mode = self._mode
+        return "halted" if self._halted else mode
 
     @property
     def limits(self) -> Limits:
@@ -190,15 +202,16 @@ class Authority:
             self._keep(limits=limits)
             self._limits = limits
 
-    def halt(self) -> str:
-        """The kill switch: when this returns nothing new is handed out to anybody. Returns why it could not be kept for
-        a restart, "" where it could.
-        """
+    def halt(self) -> None:
+        """The kill switch: when this returns, at once, nothing new is handed out to anybody. `keep_halt` comes next."""
         with self._switching:
             self._halts += 1
             self._halted = True
             self._switch.halt()
         _log.warning("the kill switch is on")
+
+    def keep_halt(self) -> str:
+        """Keeps for a restart that the kill switch is on; why it could not be kept, "" where it could."""
         try:
             with self._changing:
                 self._keep()

@@ -1,5 +1,6 @@
 """From a request to what is found: which time, whom, where, and whether anything is known (3GPP TS 23.288, 6.1)."""
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, runtime_checkable
@@ -197,9 +198,7 @@ class Analytics(Generic[Who]):
         picture, target, requirement = scene.picture, wish.target, wish.requirement
         there = np.flatnonzero(picture.users.active & np.isin(picture.user_slice, slices)).astype(np.int64)
         if target is not None and (target.supis or not target.any_ue) and _names_somebody(target):
-            names = {self.identities.user(supi) for supi in target.supis or ()}
-            inside = [row for row in there if picture.users.ids[int(row)] in names]
-            there = np.asarray(inside, np.int64)
+            there = np.intersect1d(there, self._named(picture, target.supis or ()))
             there = there[: requirement.max_supi_nbr] if requirement.max_supi_nbr else there
         if wish.narrowed.network_area is not None:
             there = there[np.isin(current(scene, "user", there, "serving_cell"), cells)]
@@ -207,6 +206,14 @@ class Analytics(Generic[Who]):
             most = max(round(len(there) * requirement.samp_ratio / 100), 1)
             there = there[np.linspace(0, len(there) - 1, most).astype(np.int64)]
         return there
+
+    def _named(self, picture: Picture, supis: Iterable[str]) -> Rows:
+        found: list[int] = []
+        for supi in supis:
+            name = self.identities.user(supi)
+            with contextlib.suppress(KeyError):
+                found.append(picture.users.row(name) if name else -1)
+        return np.asarray(found, np.int64)
 
     def _throughputs_bps(self, wish: Wish, picture: Picture, slices: Rows) -> tuple[float, ...]:
         """Thresholds of what a user gets: those named, else the guaranteed rate, else the most promised to a slice."""

@@ -6,9 +6,17 @@
 import re
 from datetime import UTC, datetime
 
+from twinloop.units import bits_from_bytes, bps_from_kbps, bps_from_mbps, ratio_from_percent, s_from_ms
+
 BIT_RATE = r"^\d+(\.\d+)? (bps|Kbps|Mbps|Gbps|Tbps)$"
 
-_UNITS = {"bps": 1.0, "Kbps": 1e3, "Mbps": 1e6, "Gbps": 1e9, "Tbps": 1e12}
+_UNITS = {
+    "bps": 1.0,
+    "Kbps": bps_from_kbps(1.0),
+    "Mbps": bps_from_mbps(1.0),
+    "Gbps": bps_from_mbps(1e3),
+    "Tbps": bps_from_mbps(1e6),
+}
 
 
 def bit_rate(rate_bps: float) -> str:
@@ -29,17 +37,17 @@ def bps_of(text: str) -> float:
 
 def delay_ms(delay_s: float) -> int:
     """Whole milliseconds, at least 1."""
-    return max(round(delay_s * 1e3), 1)
+    return max(round(delay_s / s_from_ms(1.0)), 1)
 
 
 def loss_tenths(ratio: float) -> int:
     """A ratio of lost packets in tenths of a per cent, 0 to 1000."""
-    return min(max(round(ratio * 1e3), 0), 1000)
+    return min(max(round(ratio / ratio_from_percent(0.1)), 0), 1000)
 
 
 def percent(share: float) -> int:
     """A share in whole per cent, 0 to 100."""
-    return min(max(round(share * 100.0), 0), 100)
+    return min(max(round(share / ratio_from_percent(1.0)), 0), 100)
 
 
 def ratio_percent(share: float) -> int:
@@ -49,7 +57,7 @@ def ratio_percent(share: float) -> int:
 
 def volume_bytes(bits: float) -> int:
     """Whole bytes, at least 0."""
-    return max(round(bits / 8.0), 0)
+    return max(round(bits / bits_from_bytes(1.0)), 0)
 
 
 def instant(time_s: float) -> datetime:

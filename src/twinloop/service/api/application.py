@@ -4,9 +4,11 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from twinloop import __version__
-from twinloop.service.api import access, agents, decisions, ingest, system, twins
-from twinloop.service.api.problems import add_problems
+from twinloop.service.api import access, agents, ingest, network, system, twins
+from twinloop.service.api.acting import ROUTERS as ACTING
+from twinloop.service.api.problems import add_problems, describe
 from twinloop.service.api.reports import Reports
+from twinloop.service.api.standards import add_standards
 from twinloop.service.platform import Platform
 from twinloop.service.security import Audit, Guard, Tokens, check_routes
 from twinloop.service.watching import Metrics
@@ -32,7 +34,9 @@ def build_app(platform: Platform, guard: Guard, tokens: Tokens, audit: Audit) ->
     app.state.metrics = Metrics(platform)
     add_problems(app)
     app.router.routes.append(Route("/reports", Reports(platform, guard), methods=["POST"]))
-    for part in (system, access, agents, twins, decisions, ingest):
-        app.include_router(part.router)
+    for router in (*(part.router for part in (system, access, agents, twins, network, ingest)), *ACTING):
+        app.include_router(router)
+    add_standards(app, platform, guard)
+    describe(app, PUBLIC)
     check_routes(app.routes, PUBLIC)
     return app

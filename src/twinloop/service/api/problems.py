@@ -3,12 +3,13 @@
 import logging
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from twinloop.errors import FormatError, StorageError, TwinloopError
@@ -45,6 +46,27 @@ class ProblemError(TwinloopError):
         self.detail = detail
         self.hint = hint
         self.headers = dict(headers or {})
+
+
+class Problem(BaseModel):
+    """A refusal, RFC 9457: `correlation` is its number in the server's log."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    correlation: str
+    hint: str = ""
+
+
+PROBLEM = "application/problem+json"
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Refusals of a route for its description in OpenAPI; those that every guarded route has are added to it anyway."""
+    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _TITLES[status], "content": content} for status in statuses}
 
 
 def not_found(what: str, hint: str = "") -> ProblemError:
@@ -92,7 +114,7 @@ def respond(error: Exception, path: str) -> JSONResponse:
     }
     if problem.hint:
         body["hint"] = problem.hint
-    return JSONResponse(body, problem.status, problem.headers, "application/problem+json")
+    return JSONResponse(body, problem.status, problem.headers, PROBLEM)
 
 
 def add_problems(app: FastAPI) -> None:
@@ -123,3 +145,35 @@ def _fault(fault: Mapping[str, Any]) -> str:
     given = fault.get("input")
     shown = "" if isinstance(given, dict | list) or given is None else f", not {given!r:.60}"
     return f"{place}: {fault.get('msg', 'not valid')}{shown}"
+
+
+def describe(app: FastAPI, public: Collection[str]) -> None:
+    """Has the OpenAPI description say what is true of all routes: how a caller names itself, and that whatever is
+    refused is a problem. `public` routes (`GET /path`) need no caller.
+    """
+    made = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = made()
+            parts = schema.setdefault("components", {})
+            parts.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
+            parts["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+            for path, methods in schema["paths"].items():
+                for method, operation in methods.items():
+                    _describe(operation, guarded=f"{method.upper()} {path}" not in public)
+        return app.openapi_schema or {}
+
+    app.openapi = described
+
+
+def _describe(operation: dict[str, Any], *, guarded: bool) -> None:
+    told = operation.setdefault("responses", {})
+    if guarded:
+        operation["security"] = [{"bearer": []}]
+    wanted = (401, 403, 422, 429, 503) if guarded else ()
+    for status, response in responses(*wanted).items():
+        told.setdefault(str(status), response)
+    for status, response in told.items():
+        if status.isdecimal() and int(status) >= 400 and PROBLEM not in response.get("content", {}):
+            response["content"] = responses(422)[422]["content"]

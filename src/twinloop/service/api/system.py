@@ -48,6 +48,7 @@ async def system(request: Request, _: Annotated[Identity, Depends(Requires(Permi
         "version": __version__,
         "scenario": platform.scenario.name,
         "mode": platform.decisions.mode,
+        "mode_said": platform.acting.authority.said,
         "since_s": platform.started_s,
         "now_s": platform.clock(),
         "slot": runner.slot,
@@ -65,16 +66,5 @@ async def system(request: Request, _: Annotated[Identity, Depends(Requires(Permi
             "refused_busy": platform.intake.refused_busy,
         },
         "timing_s": dict(runner.timing.last_s),
-        "sites": [
-            {
-                "site": site.name,
-                "heard_s": site.heard_s if site.heard_s > 0 else None,
-                "wanted_revision": None if site.wanted is None else site.wanted.revision,
-                "receipt_revision": site.receipt_revision,
-                "result": site.result,
-                "detail": site.detail,
-                "follows": site.follows,
-            }
-            for site in platform.dispatcher.sites.values()
-        ],
+        "sites": platform.dispatcher.told(),
     }

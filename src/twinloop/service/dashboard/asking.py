@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
@@ -23,7 +23,7 @@ Listener = Callable[["Answer"], None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the API said: `status` of HTTP (0: nothing within 10 s), the JSON `body`, of a problem `detail` and `hint`."""
+    """What the API said: `status` of HTTP (0: none within 10 s), the JSON `body`, of a problem `detail` and `hint`."""
 
     status: int
     body: Any = None
@@ -136,7 +136,7 @@ class Feed:
 class Feeds:
     """The feeds of one token: every address is asked for once, however many pages look at it."""
 
-    _shared: WeakValueDictionary[tuple[int, bytes], "Feeds"] = WeakValueDictionary()
+    _shared: ClassVar[WeakValueDictionary[tuple[int, bytes], "Feeds"]] = WeakValueDictionary()
 
     def __init__(self, api: Api) -> None:
         self._api = api

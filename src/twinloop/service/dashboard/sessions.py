@@ -1,4 +1,4 @@
-"""Who is signed in: tokens stay in the server's memory, a browser holds nothing but the signed number of its session."""
+"""Who is signed in: tokens stay in the server's memory, a browser holds but the signed number of its session."""
 
 import time
 from collections import OrderedDict

@@ -48,7 +48,7 @@ class Watch:
         first, self.latest = self.latest is None, answer
         if answer.status == REFUSED:
             self._visit.refused()
-        elif first or self._visit.is_there:
+        elif self._visit.shows(first):
             self.again()
 
 
@@ -60,6 +60,7 @@ class Visit:
         self._client = client
         self._ended = ended
         self._watches: list[Watch] = []
+        self._built = False
         client.on_delete(self._leave)
         client.on_connect(self._return)
 
@@ -68,13 +69,12 @@ class Visit:
         """Whose token it is."""
         return self.session.caller
 
-    @property
-    def is_there(self) -> bool:
-        """Whether a browser is connected."""
-        return self._client.has_socket_connection
+    def shows(self, first: bool) -> bool:
+        """Whether news is shown now: once the page is built, and then where a browser is connected."""
+        return self._built and (first or self._client.has_socket_connection)
 
     def watch(self, path: str, show: Listener, period_s: float = PERIOD_S) -> Watch:
-        """Shows an address of the API, at once and every `period_s`."""
+        """Shows an address of the API, as soon as the page is built and every `period_s`."""
         watch = Watch(self, show, period_s)
         self._watches.append(watch)
         watch.turn(path)
@@ -92,13 +92,23 @@ class Visit:
         with self._client:
             change()
 
+    def built(self) -> None:
+        """All elements are there: what is known already is shown in them."""
+        self._built = True
+        self._return()
+
     def refused(self) -> None:
         """The token is no longer taken: the sign-in is over."""
         for watch in self._watches:
             watch.end()
         self._ended()
-        if self.is_there:
+        if self._built:
             self.in_page(lambda: ui.navigate.to("/sign-in?why=ended"))
+
+    def sign_out(self) -> None:
+        """Ends the sign-in."""
+        self._ended()
+        ui.navigate.to("/sign-in?why=out")
 
     def _return(self) -> None:
         for watch in self._watches:

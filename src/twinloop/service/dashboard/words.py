@@ -6,8 +6,21 @@ from typing import Any
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _PREFIXED = frozenset({"bit/s", "Hz", "cycles/s", "cycles", "B", "bit", "W"})
+_ENDINGS = {
+    "cycles_per_s": "cycles/s",
+    "_cycles": "cycles",
+    "_bytes": "B",
+    "_mps": "m/s",
+    "_bps": "bit/s",
+    "_dbm": "dBm",
+    "_db": "dB",
+    "_hz": "Hz",
+    "_s": "s",
+    "_m": "m",
+    "_w": "W",
+}
 _DECIMALS_BELOW = ((1.0, 3), (10.0, 2), (100.0, 1))
-UNKNOWN = "–"
+UNKNOWN = "\N{EN DASH}"
 
 ATTRIBUTES: Mapping[str, str] = {
     "position_x_m": "Position east",
@@ -54,7 +67,9 @@ RATIOS = frozenset({"loss_ratio", "quality", "load", "utilisation", "cache_hit_r
 """Attributes that are shown in per cent."""
 
 STATES: Mapping[str, tuple[str, str]] = {
-    "waiting": ("waiting for you", "warn"),
+    "waiting": ("waiting", "warn"),
+    "approving": ("being asked", "info"),
+    "applied": ("applied", "good"),
     "adopted": ("sent, not yet confirmed", "info"),
     "confirmed": ("in effect", "good"),
     "kept": ("standing kept", "quiet"),
@@ -65,6 +80,27 @@ STATES: Mapping[str, tuple[str, str]] = {
     "rolled_back": ("rolled back", "bad"),
 }
 """What a decision's state means, and its tone."""
+
+ORDERS: Mapping[str, tuple[str, str]] = {
+    "judging": ("the twins judge it", "info"),
+    "waiting": ("waits for consent", "warn"),
+    "applied": ("applied", "good"),
+    "refused": ("refused", "bad"),
+    "rejected": ("rejected", "quiet"),
+    "failed": ("could not be judged", "bad"),
+}
+"""What an order's state means, and its tone."""
+
+SITES: Mapping[str, tuple[str, str]] = {
+    "following": ("follows", "good"),
+    "idle": ("asked nothing", "quiet"),
+    "asked": ("has not confirmed", "warn"),
+    "failing": ("fails", "bad"),
+    "aside": ("not waited for", "warn"),
+    "away": ("away", "bad"),
+    "distrusted": ("not believed", "bad"),
+}
+"""What a site's state means, and its tone."""
 
 MODES: Mapping[str, tuple[str, str]] = {
     "advise": ("advise: a person decides", "info"),
@@ -101,13 +137,27 @@ def share(value: float | None) -> str:
     return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.0%}"
 
 
+def duration(seconds: float) -> str:
+    """A short time, `12 ms`."""
+    if seconds >= 1:
+        return f"{number(seconds)} s"
+    return f"{seconds * 1e3:,.0f} ms" if seconds >= 5e-4 else "< 1 ms"
+
+
 def attribute(name: str) -> str:
     """An attribute's name for people."""
     return ATTRIBUTES.get(name, name.replace("_", " "))
 
 
+def unit_of(name: str) -> str:
+    """The unit that an attribute's name ends in, "1" where it has none."""
+    return next((unit for ending, unit in _ENDINGS.items() if name.endswith(ending)), "1")
+
+
 def of_attribute(name: str, value: float | None, unit: str) -> str:
     """An attribute's value for people."""
+    if name in RATIOS and value is not None and 0 < abs(value) < 0.01:
+        return f"{value:.2%}"
     return share(value) if name in RATIOS else quantity(value, unit)
 
 

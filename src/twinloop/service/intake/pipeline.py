@@ -17,7 +17,7 @@ from twinloop.errors import TwinloopError
 from twinloop.network.formats import Accepted, Batch, Receipt, Refusal, Rows, check, pack
 from twinloop.service.intake.ledger import Ledger
 from twinloop.service.live import Members
-from twinloop.storage import NewEvent, Refused, Storage
+from twinloop.storage import NewEvent, RefusedRow, Storage
 
 _log = logging.getLogger("twinloop.intake")
 
@@ -142,9 +142,7 @@ class Intake:
             try:
                 numbers = await asyncio.wrap_future(self._storage.events.append([one.event for one in group]))
             except Exception as error:
-                for one in group:
-                    if not one.ack.done():
-                        one.ack.set_exception(error)
+                _fail(group, error)
                 continue
             for one, number in zip(group, numbers, strict=True):
                 self._committed(one, number)
@@ -166,10 +164,16 @@ class Intake:
     def _keep_refusals(self, one: _Waiting) -> None:
         if one.accepted.refused:
             told = [
-                Refused(one.event.received_s, one.event.source, one.event.sequence, why.index, why.reason, why.row)
+                RefusedRow(one.event.received_s, one.event.source, one.event.sequence, why.index, why.reason, why.row)
                 for why in one.accepted.refused
             ]
             self._storage.refusals.add(told).add_done_callback(_say_failure)
+
+
+def _fail(group: Sequence[_Waiting], error: Exception) -> None:
+    for one in group:
+        if not one.ack.done():
+            one.ack.set_exception(error)
 
 
 def _say_failure(done: "Future[None]") -> None:

@@ -30,6 +30,16 @@ class Frame:
     value: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What one twin knew at `time_s` [epoch s]: [attributes] slots (-1: never reported) and values (NaN: unknown)."""
+
+    time_s: float
+    revision: int
+    slot: NDArray[np.int32]
+    value: NDArray[np.float32]
+
+
 def write_frame(kind: KindPicture) -> bytes:
     """The twins of one kind that are there; others are left out."""
     rows = np.flatnonzero(kind.active & np.array([bool(name) for name in kind.ids]))

@@ -1,13 +1,14 @@
 """Who is in the live network: rows of users, cells and servers by name, and every user's slice and multicast group."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from twinloop.entities import Directory
+from twinloop.network.formats import Rows
 from twinloop.scenario import Scenario
 
 
@@ -64,6 +65,12 @@ class Members:
                 return f"no row is free for user {name!r}: the scenario has room for {len(self.users.names)} users"
             self._assign(row, in_slice, group)
         return ""
+
+    def join(self, rows: Iterable[Rows]) -> None:
+        """Gives a row to every user of reports that were accepted once."""
+        for part in rows:
+            for name, in_slice, group in zip(part.ids, part.slices, part.groups, strict=True):
+                self.why_not(part.kind, name, in_slice, group)
 
     def newcomers(self) -> NDArray[np.bool_]:
         """Rows that somebody took since this was last asked."""

@@ -1,6 +1,7 @@
 """What everybody above the runner reads: the twins after a slot as host arrays, never changed once published."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -11,6 +12,24 @@ from twinloop.twins import ATTRIBUTES, Kind
 
 KIND_OF = {"user": "users", "cell": "cells", "server": "servers", "slice": "slices"}
 """Table of each kind by the singular noun that stands in addresses and rows."""
+
+
+class Names:
+    """Names of one table: which row each has, and their order."""
+
+    def __init__(self, ids: tuple[str, ...]) -> None:
+        self.row = {name: row for row, name in enumerate(ids) if name}
+
+    @cached_property
+    def ordered(self) -> tuple[list[str], NDArray[np.int64]]:
+        """All names by code point, and the row of each."""
+        names = sorted(self.row)
+        return names, np.asarray([self.row[name] for name in names], np.int64)
+
+
+@lru_cache(maxsize=16)
+def _names_of(ids: tuple[str, ...]) -> Names:
+    return Names(ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +50,14 @@ class KindPicture:
     fidelity: NDArray[np.float32]
     emulated: NDArray[np.float32]
     emulated_std: NDArray[np.float32]
+    _names: list[Names] = field(init=False, repr=False, compare=False, default_factory=list[Names])
+
+    @property
+    def names(self) -> Names:
+        """Rows by name: made once for all pictures in which the same twins have the same rows."""
+        if not self._names:
+            self._names.append(_names_of(self.ids))
+        return self._names[0]
 
     @property
     def attributes(self) -> tuple[Attribute, ...]:
@@ -39,10 +66,7 @@ class KindPicture:
 
     def row(self, name: str) -> int:
         """Row of the twin `name`. Raises KeyError where there is none."""
-        try:
-            return self.ids.index(name)
-        except ValueError:
-            raise KeyError(name) from None
+        return self.names.row[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,20 +18,21 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from twinloop.decision import Appraisal
+from twinloop.decision import Appraisal, Reservation
 from twinloop.entities import Action
 from twinloop.loop import Guard, Loop, LoopState, guarded_slot
 from twinloop.network import LiveNetwork, Receipts
 from twinloop.network.formats import Rows
 from twinloop.runs import use_persistent_cache
-from twinloop.scenario import LANES, SLOT_S, Scenario, build_live, with_members
+from twinloop.scenario import LANES, SLOT_S, Scenario, build_live, with_members, with_slices
 from twinloop.service.live.inbox import Inbox
 from twinloop.service.live.members import Members
 from twinloop.service.live.painting import paint
 from twinloop.service.live.picture import Picture
 from twinloop.service.live.programs import Deciding, compile_deciding, compile_hold
-from twinloop.trace import Trace
-from twinloop.validation import Verdict
+from twinloop.slicing import SliceTable
+from twinloop.traces import Trace
+from twinloop.validation import Approved, Verdict
 
 Result = TypeVar("Result")
 Clock = Callable[[], float]
@@ -66,12 +67,21 @@ class Slot:
     revision: int
 
 
+@dataclass(frozen=True)
+class Present:
+    """The loop as it stood after a slot. Nothing in it ever changes, so what-ifs begin from it without a copy."""
+
+    loop: Loop[LiveNetwork]
+    state: LoopState
+    picture: Picture
+
+
 @runtime_checkable
 class Watcher(Protocol):
     """Who is told of every slot and of every window's verdict, on the runner's own thread."""
 
-    def receipt(self) -> int:
-        """Number of the last order that the network is known to follow."""
+    def receipt(self) -> tuple[int, bool]:
+        """Number of the last order that the network is known to follow, and whether what is missing may still come."""
         ...
 
     def lived(self, slot: Slot) -> None:
@@ -120,6 +130,7 @@ class Runner:
         }
         self.last_heard_s = -math.inf
         self.picture: Picture | None = None
+        self.present: Present | None = None
         self.deciding: Deciding | None = None
         self.broken = ""
         self._arrived: queue.SimpleQueue[tuple[int, float, tuple[Rows, ...]]] = queue.SimpleQueue()
@@ -197,6 +208,22 @@ class Runner:
             lambda s: (s.pending.revision, s.pending.confirmed_revision), self.state, (revision, confirmed)
         )
 
+    @property
+    def stands_on(self) -> tuple[Reservation, Approved]:
+        """What the loop stands on now."""
+        return self.state.reservation, self.state.standing
+
+    def stand_on(self, before: tuple[Reservation, Approved]) -> None:
+        """Stands on what it stood on before, from the next slot on; on the runner's thread."""
+        self.state = eqx.tree_at(lambda s: (s.reservation, s.standing), self.state, before)
+
+    def change_slices(self, table: SliceTable) -> None:
+        """Has other promises hold from the next slot on, and the next window decided at once; the one under way was for
+        the old ones. On the runner's thread, or before it runs.
+        """
+        self.loop = with_slices(self.loop, table)
+        self._planning, self._next_window = None, self.slot + 1
+
     def tick(self, slot: int) -> Slot:
         """Lives one slot."""
         self._do_jobs()
@@ -209,6 +236,7 @@ class Runner:
         self.state = state
         picture = self.timing.measure("paint", lambda: self._paint(slot))
         self.picture = picture
+        self.present = Present(self.loop, state, picture)
         box = state.plant
         lived = Slot(picture, trace, held, jax.device_get(box.order), int(box.revision))
         if self.watcher is not None:
@@ -266,7 +294,8 @@ class Runner:
     def _fill(self, slot: int) -> None:
         newcomers = self.members.newcomers()
         reports = [self.inboxes[kind].take(LANES) for kind in ("users", "cells", "servers")]
-        taken = self.watcher.receipt() if self.watcher is not None else int(self.state.pending.revision)
+        pending = self.state.pending
+        taken, patient = self.watcher.receipt() if self.watcher is not None else (int(pending.revision), True)
         receipts = Receipts(jnp.int32(taken), jnp.int32(0))
         self.state = eqx.tree_at(
             lambda s: (
@@ -276,9 +305,10 @@ class Runner:
                 s.plant.servers,
                 s.plant.newcomers,
                 s.plant.receipts,
+                s.pending.missed,
             ),
             self.state,
-            (jnp.int32(slot), *reports, jnp.asarray(newcomers), receipts),
+            (jnp.int32(slot), *reports, jnp.asarray(newcomers), receipts, jnp.int32(-1) if patient else pending.missed),
         )
 
     def _paint(self, slot: int) -> Picture:

@@ -38,6 +38,7 @@ from twinloop.service.security.privacy import Aggregates, Budget, Estimate, Ledg
 from twinloop.service.security.scrubbing import SecretFilter, scrub, scrubbed
 from twinloop.service.security.tenancy import DEFAULT_GRANT, Grant, Grants, Pseudonyms, Sight, Tenancy, View
 from twinloop.service.security.transport import (
+    Reply,
     Target,
     TlsSettings,
     WebhookSettings,
@@ -77,6 +78,7 @@ __all__ = [
     "Rate",
     "RecordsPort",
     "Refused",
+    "Reply",
     "Requires",
     "Role",
     "SecretFilter",

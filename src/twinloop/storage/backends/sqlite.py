@@ -84,7 +84,14 @@ class Sqlite(AbstractBackend):
 
         event.listen(engine, "connect", prepare)
         event.listen(engine, "begin", begin_transaction)
+        event.listen(engine, "before_cursor_execute", self._refuse_nul)
         return engine
+
+    def _refuse_nul(self, _: Connection, __: object, ___: str, values: Any, ____: object, many: bool) -> None:
+        """PostgreSQL keeps no text with the character NUL; what is kept here could not be moved there."""
+        for row in values if many else (values,):
+            if any(isinstance(value, str) and "\0" in value for value in row):
+                raise StorageError(f"{self.place}: a value cannot be stored: a text has the character NUL")
 
     def claim(self, connection: Connection) -> None:
         """Takes the lock beside the file; see `AbstractBackend`."""

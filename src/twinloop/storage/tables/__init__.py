@@ -4,7 +4,7 @@ from twinloop.storage.tables.events import Event, Events, EventTotals, NewEvent,
 from twinloop.storage.tables.frames import Frame, Frames
 from twinloop.storage.tables.log import Log, LogLine
 from twinloop.storage.tables.records import Record, Records
-from twinloop.storage.tables.refusals import Refusals, Refused
+from twinloop.storage.tables.refusals import Refusals, RefusedRow
 from twinloop.storage.tables.settings import Settings
 from twinloop.storage.tables.snapshots import Snapshot, Snapshots
 
@@ -20,7 +20,7 @@ __all__ = [
     "Record",
     "Records",
     "Refusals",
-    "Refused",
+    "RefusedRow",
     "Settings",
     "Snapshot",
     "Snapshots",

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from twinloop.errors import StorageError
 from twinloop.storage.database import Database
 from twinloop.storage.schema import EVENTS, SOURCES
 
@@ -163,8 +162,6 @@ def _append(connection: Connection, batches: Sequence[Sequence[NewEvent]]) -> li
     events = [event for batch in batches for event in batch]
     if not events:
         return [[] for _ in batches]
-    if any("\0" in event.source for event in events):
-        raise StorageError("the name of a source has the character NUL; it cannot be stored")
     highest = _highest(connection)
     _run(connection, INSERT, events)
     rows = connection.exec_driver_sql(_marked(connection, INSERTED), (highest,))

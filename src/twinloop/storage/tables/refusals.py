@@ -14,7 +14,7 @@ MOST_PRUNED = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedRow:
     """A row that was refused. `received_s`: epoch seconds; `sequence`: of its batch, None where that could not be read;
     `index`: its place in the batch, from 0; `row`: the row as it came, as text. `id` is given when it is kept."""
 
@@ -33,13 +33,13 @@ class Refusals:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, refused: Sequence[Refused]) -> Future[None]:
+    def add(self, refused: Sequence[RefusedRow]) -> Future[None]:
         """Keeps refusals; the future is done once they are durable."""
         return self._database.combine(_add, tuple(refused))
 
     def newest(
         self, *, source: str | None = None, since_s: float | None = None, before_id: int | None = None, limit: int = 100
-    ) -> list[Refused]:
+    ) -> list[RefusedRow]:
         """Refusals, newest first, of one source or all, received at `since_s` or later.
 
         `before_id`: the last id of the page before.
@@ -52,7 +52,7 @@ class Refusals:
         if before_id is not None:
             query = query.where(REFUSALS.c.id < before_id)
         with self._database.reading() as connection:
-            return [Refused(*row[1:], id=row.id) for row in connection.execute(query)]
+            return [RefusedRow(*row[1:], id=row.id) for row in connection.execute(query)]
 
     def prune(self, most: int) -> int:
         """Removes the oldest but `most`, in small transactions; waits for them. Gives how many went."""
@@ -62,7 +62,7 @@ class Refusals:
         return removed
 
 
-def _add(connection: Connection, lists: Sequence[Sequence[Refused]]) -> list[None]:
+def _add(connection: Connection, lists: Sequence[Sequence[RefusedRow]]) -> list[None]:
     rows = [
         {
             "received_s": refused.received_s,

@@ -62,7 +62,10 @@ def test_every_altered_secret_is_refused_in_the_same_words(tokens):
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(guess=st.text(max_size=80) | st.from_regex(r"tl_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", fullmatch=True))
+@given(
+    guess=st.text("tl_0a9fAZ-é\n\0", max_size=80)
+    | st.text("0123456789abcdef", min_size=12).map(lambda i: f"tl_{i[:12]}_" + "A" * 43)
+)
 def test_no_guess_is_accepted_and_none_breaks(tokens, guess):
     with pytest.raises(AuthError):
         tokens.verify(guess)
@@ -92,7 +95,7 @@ def test_a_revoked_token_is_refused_even_when_the_storage_fails(tokens, memory):
         tokens.revoke(token.id)
     with pytest.raises(AuthError, match="revoked"):
         tokens.verify(secret)
-    assert not tokens.is_live(token.id)
+    assert tokens.identity_of(token.id) is None
 
 
 def test_a_token_that_was_not_kept_is_none(tokens, memory):
@@ -137,7 +140,7 @@ def test_the_last_admin_token_cannot_be_revoked(tokens):
     other, _ = tokens.create("admin", "another")
     assert tokens.revoke(token.id).revoked_s is not None
     assert tokens.revoke(token.id).revoked_s is not None
-    assert tokens.is_live(other.id)
+    assert tokens.identity_of(other.id).role == "admin"
 
 
 def test_unknown_tokens_cannot_be_revoked(tokens):

@@ -129,11 +129,14 @@ def test_an_open_connection_learns_that_its_token_ended(guard, tokens, clock):
     screen, guest = ask(guard, scope(f"Bearer {secret}")), ask(guard, scope(f"Bearer {brief}"))
     guard.confirm(screen)
     guard.confirm(guest)
+    assert [guard.identity_of(one.subject) for one in (screen, guest)] == [screen, guest]
     clock.pass_s(5)
     tokens.revoke(token.id)
     for identity in (screen, guest):
         with pytest.raises(AuthError, match="ended"):
             guard.confirm(identity)
+        assert guard.identity_of(identity.subject) is None
+    assert guard.identity_of("") is None and guard.identity_of("oidc:x") is None
 
 
 def test_failed_sign_ins_are_slowed_and_do_not_lock_others_out(guard, tokens):

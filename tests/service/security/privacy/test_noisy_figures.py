@@ -105,7 +105,9 @@ def test_a_mean_is_of_what_others_reported(ledger, grants, picture_of, exact):
     picture = crowd(picture_of)
     grants.assign("red", "acme")
     column = [a.name for a in picture.users.attributes].index("buffer_s")
-    others = picture.users.active & (picture.user_slice != 0) & (picture.users.slot[:, column] >= 0)
+    picture.users.value[::7, column] = np.nan
+    known = (picture.users.slot[:, column] >= 0) & np.isfinite(picture.users.value[:, column])
+    others = picture.users.active & (picture.user_slice != 0) & known
     estimate = Aggregates(lambda: picture, grants, ledger).mean(ACME, "buffer_s")
     assert estimate.value == pytest.approx(picture.users.value[others, column].mean(), abs=60 / STEPS)
     assert estimate.unit == "s" and estimate.epsilon == 0.25

@@ -155,6 +155,16 @@ def test_leaving_and_coming_back_begins_anew(sight, tenancy, picture_of):
     assert np.isfinite(found.value).tolist() == [False] * 14 + [True] * 6
 
 
+def test_being_away_begins_anew(sight, tenancy, picture_of):
+    tenancy.grants.assign("red", "acme", identity=True)
+    for slot, there in [(10, True), (12, False), (14, True)]:
+        picture = picture_of([("ann", 0)], slot=slot)
+        picture.users.active[0] = there
+        sight.publish(picture)
+    found = sight.of(ACME).series("user", "ann", "rate_bps", START_S, START_S + 20, 1.0)
+    assert np.isfinite(found.value).tolist() == [False] * 14 + [True] * 6
+
+
 def test_a_row_that_somebody_else_takes_begins_anew(sight, tenancy, picture_of):
     tenancy.grants.assign("red", "acme", identity=True)
     sight.publish(picture_of([("ann", 0), ("cy", 0)], slot=10))

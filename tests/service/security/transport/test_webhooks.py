@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twinloop.service.security import SecuritySettingsError, TargetRefused, WebhookSettings, WebhookTargets
+from twinloop.service.security import Reply, SecuritySettingsError, TargetRefused, WebhookSettings, WebhookTargets
 from twinloop.service.security.transport.addresses import host_of, is_public, plain
 
 PUBLIC = "93.184.216.34"
@@ -151,7 +151,10 @@ def test_odd_addresses_are_refused(url):
 
 
 @settings(max_examples=50, deadline=None)
-@given(url=st.text(max_size=40) | st.from_regex(r"https?://[^/]{0,20}(:[0-9]{0,6})?/.{0,5}", fullmatch=True))
+@given(
+    url=st.text("htps:/@.[]%0127ax\\é#?", max_size=40)
+    | st.text("a.:0127xf[]%-_@", max_size=20).map("https://{}/".format)
+)
 def test_whatever_is_given_is_checked_or_refused(url):
     try:
         target = check(url)
@@ -260,21 +263,17 @@ def tls_server(authority):
     server.close()
 
 
-def post(found: WebhookTargets, url: str) -> httpx.Response:
-    async def call() -> httpx.Response:
-        async with found.client() as client:
-            return await client.post(url, json={"slot": 3})
-
-    return asyncio.run(call())
+def post(found: WebhookTargets, url: str) -> Reply:
+    return asyncio.run(found.send(url, b'{"slot":3}', {"X-Twinloop": "1"}))
 
 
 LOCAL = {"allow": ("127.0.0.1",), "https_only": False}
 
 
 def test_a_call_goes_to_the_checked_address_under_its_name(server):
-    server.answer = (200, {"X-Seen": "yes"}, b"thanks")
+    server.answer = (200, {}, b"thanks")
     answer = post(targets(["127.0.0.1"], **LOCAL), f"http://hooks.example.net:{server.port}/a?b=c")
-    assert (answer.status_code, answer.text, answer.headers["x-seen"]) == (200, "thanks", "yes")
+    assert (answer.status, answer.body) == (200, b"thanks")
     assert server.asked == [(f"hooks.example.net:{server.port}", "/a?b=c", b'{"slot":3}')]
 
 
@@ -290,7 +289,7 @@ def test_a_name_that_changes_between_check_and_call_leads_nowhere(server):
 def test_a_name_is_resolved_once_for_a_call(server):
     names = Names(["127.0.0.1"], ["203.0.113.1"])
     found = WebhookTargets(WebhookSettings(**LOCAL), names)
-    assert post(found, f"http://hooks.example.net:{server.port}/").status_code == 204
+    assert post(found, f"http://hooks.example.net:{server.port}/").status == 204
     assert names.asked == ["hooks.example.net"]
 
 
@@ -311,12 +310,12 @@ def test_an_answer_is_read_up_to_a_size(server):
 def test_proxies_of_the_environment_are_not_used(server, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert post(targets(["127.0.0.1"], **LOCAL), f"http://hooks.example.net:{server.port}/").status_code == 204
+    assert post(targets(["127.0.0.1"], **LOCAL), f"http://hooks.example.net:{server.port}/").status == 204
 
 
 def test_certificates_are_checked_against_the_name(tls_server, authority):
     found = targets(["127.0.0.1"], allow=("127.0.0.1",), ca=authority.file)
-    assert post(found, f"https://hooks.example.net:{tls_server.port}/").status_code == 204
+    assert post(found, f"https://hooks.example.net:{tls_server.port}/").status == 204
     for host in ("other.example.net", "127.0.0.1"):
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             post(found, f"https://{host}:{tls_server.port}/")

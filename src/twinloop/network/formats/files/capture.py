@@ -82,8 +82,16 @@ def _read(rows: Sequence[Row], told: int) -> ReadRows:
 
 
 def _packets(path: Path) -> Iterator[Packet]:
+    for time_s, frame, decode in _frames(path):
+        packet = _packet(time_s, frame, decode)
+        if packet is not None:
+            yield packet
+
+
+def _frames(path: Path) -> Iterator[tuple[float, bytes, Callable[[bytes], Any]]]:
+    """Times and frames of a capture, with what decodes them."""
+    number = 0
     with path.open("rb") as file:
-        number = 0
         try:
             reader: Any = dpkt.pcap.UniversalReader(_Bounded(file))
             decode = _LINKS.get(reader.datalink())
@@ -92,9 +100,7 @@ def _packets(path: Path) -> Iterator[Packet]:
                 raise DataError(path, f"link type {reader.datalink()} is not understood", expected)
             for time_s, frame in reader:
                 number += 1
-                packet = _packet(float(time_s), frame, decode)
-                if packet is not None:
-                    yield packet
+                yield float(time_s), frame, decode
         except DataError:
             raise
         except Exception as error:  # dpkt lets whatever hostile bytes provoke go through

@@ -133,12 +133,10 @@ def read_markup(path: Path, rows_a_batch: int) -> Iterator[ReadRows]:
     reader = _ReportReader(path, parser)
     parser.setContentHandler(reader)
     try:
-        with path.open("rb") as file:
-            parser.feed(b"")
-            while chunk := file.read(_CHUNK_BYTES):
-                parser.feed(chunk)
-                if len(reader.rows) + len(reader.refused) >= rows_a_batch:
-                    yield reader.taken()
+        for chunk in _chunks(path):
+            parser.feed(chunk)
+            if len(reader.rows) + len(reader.refused) >= rows_a_batch:
+                yield reader.taken()
         parser.close()
     except DefusedXmlException:
         raise reader.error("a document type or entities, which are not read", "<report> without them") from None
@@ -149,3 +147,11 @@ def read_markup(path: Path, rows_a_batch: int) -> Iterator[ReadRows]:
         raise reader.error(f"broken XML ({error})", "<report>") from None
     if reader.rows or reader.refused:
         yield reader.taken()
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    """A file piece by piece, first an empty one: the parser must begin to find that there is nothing."""
+    yield b""
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk

@@ -131,9 +131,7 @@ def _own_layout(path: Path, header: list[str]) -> _Layout:
 def _mapped_layout(path: Path, header: list[str], mapping: ColumnMap) -> _Layout:
     """Layout of a table that a mapping explains."""
     named = {"id": mapping.id, "time_s": mapping.time, "slice": mapping.slice, "group": mapping.group}
-    roles = dict.fromkeys(_ROLES, -1) | {
-        role: column_of(path, header, name) for role, name in named.items() if name
-    }  # fmt: skip
+    roles = dict.fromkeys(_ROLES, -1) | {role: column_of(path, header, name) for role, name in named.items() if name}
     words = vocabulary(mapping.kind)
     values = tuple(
         (column_of(path, header, column), attribute_and_unit(words, value)[0].name)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import ndtr
 
-from twinloop.service.analytics.events.estimates import ByRow, Estimate, confidence, mean_over, over_time
+from twinloop.service.analytics.events.estimates import ByRow, confidence, mean_over, over_time
 from twinloop.service.analytics.events.finding import Finding, Question
 from twinloop.service.analytics.events.samples import Rows, Samples, Scene, even_sample, samples
 from twinloop.service.analytics.identities import Identities
@@ -24,6 +24,7 @@ from twinloop.service.analytics.wire import (
     ratio_percent,
     volume_bytes,
 )
+from twinloop.units import bits_from_bytes
 
 
 def ue_communication(scene: Scene, question: Question, identities: Identities) -> list[Finding]:
@@ -37,6 +38,7 @@ def ue_communication(scene: Scene, question: Question, identities: Identities) -
     """
     rows = even_sample(question.users, scene.settings.most_twins)
     rate = samples(scene, "user", rows, "rate_bps")
+    bytes_a_bit = 1.0 / bits_from_bytes(1.0)
     length_s = max(scene.window.length_s, rate.step_s)
     busy = over_time(_busy(rate, scene.settings.active_bps))
     found: list[Finding] = []
@@ -47,7 +49,7 @@ def ue_communication(scene: Scene, question: Question, identities: Identities) -
             continue
         active = _part(busy, mine)
         stated = volume_bytes(one.value * length_s)
-        bytes_each = Estimate(one.value, one.std, one.coverage).scaled(length_s / 8.0)
+        bytes_each = one.scaled(length_s * bytes_a_bit)
         spread = float(np.var(volume.value[volume.known])) + float(np.mean(volume.std[volume.known] ** 2))
         share = float(np.mean(active.value[active.known] > 0.5 / len(rate.time_s)))
         item = UeCommunication(
@@ -55,13 +57,15 @@ def ue_communication(scene: Scene, question: Question, identities: Identities) -
             comm_dur=round(mean_over(active).value * length_s),
             traf_char=TrafficCharacterization(
                 dl_vol=stated,
-                dl_vol_variance=round(spread * (length_s / 8.0) ** 2, 1),
+                dl_vol_variance=round(spread * (length_s * bytes_a_bit) ** 2, 1),
                 dnn=scene.settings.dnn,
                 snssai=identities.snssai(scene.picture, row),
                 app_id=scene.settings.app_id,
             ),
             ratio=ratio_percent(share) if percent(share) else None,
-            confidence=confidence(scene, bytes_each, float(stated), max(stated * scene.settings.precision.relative, 1.0)),
+            confidence=confidence(
+                scene, bytes_each, float(stated), max(stated * scene.settings.precision.relative, 1.0)
+            ),
         )
         found.append(Finding(scene.picture.slices.ids[row], item))
     return found
@@ -87,10 +91,11 @@ def dn_performance(scene: Scene, question: Question, identities: Identities) -> 
         gauges = {
             "avgTrafficRate": one.value,
             "maxTrafficRate": fastest,
-            "avgPacketDelay": late.value * 1e3,
-            "maxPacketDelay": latest * 1e3,
-            "avgPacketLossRate": lost.value * 1e3,
         }
+        if late.known:
+            gauges |= {"avgPacketDelay": float(delay_ms(late.value)), "maxPacketDelay": float(delay_ms(latest))}
+        if lost.known:
+            gauges["avgPacketLossRate"] = float(loss_tenths(lost.value))
         data = PerfData(
             avg_traffic_rate=bit_rate(one.value) if question.wants("AVG_TRAFFIC_RATE") else None,
             max_traffic_rate=bit_rate(fastest) if question.wants("MAX_TRAFFIC_RATE") else None,
@@ -110,8 +115,7 @@ def dn_performance(scene: Scene, question: Question, identities: Identities) -> 
             app_id=scene.settings.app_id,
             confidence=confidence(scene, one, one.value, max(one.value * scene.settings.precision.relative, 1.0)),
         )
-        known = {name: value for name, value in gauges.items() if np.isfinite(value)}
-        found.append(Finding(scene.picture.slices.ids[row], item, known))
+        found.append(Finding(scene.picture.slices.ids[row], item, gauges))
     return found
 
 

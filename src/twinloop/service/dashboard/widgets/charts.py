@@ -51,11 +51,12 @@ def _options() -> dict[str, Any]:
     hidden: dict[str, Any] = {"type": "line", "symbol": "none", "data": [], "lineStyle": {"width": 0}}
     hidden |= {"stack": "band", "stackStrategy": "all"}
     axis: dict[str, Any] = {
-        "axisLabel": {"color": MUTED, "hideOverlap": True},
+        "axisLabel": {"color": MUTED, "fontSize": 12, "hideOverlap": True},
         "axisLine": {"lineStyle": {"color": LINE}},
         "splitLine": {"lineStyle": {"color": LINE}},
         "nameTextStyle": {"color": MUTED, "align": "left"},
     }
+    ends = {**axis["axisLabel"], "alignMinLabel": "left", "alignMaxLabel": "right"}
     return {
         "animation": False,
         "grid": {"left": 8, "right": 16, "top": 34, "bottom": 28, "containLabel": True},
@@ -64,11 +65,12 @@ def _options() -> dict[str, Any]:
             "top": 0,
             "right": 8,
             "icon": "roundRect",
+            "itemGap": 18,
             "textStyle": {"color": INK},
             "data": ["reported", "foretold"],
         },
         "tooltip": {"trigger": "axis", "confine": True},
-        "xAxis": {**axis, "type": "time", "splitLine": {"show": False}},
+        "xAxis": {**axis, "type": "time", "splitLine": {"show": False}, "axisLabel": ends},
         "yAxis": {**axis, "type": "value", "scale": True},
         "series": [
             {**line, "name": "reported", "color": ACCENT, "connectNulls": False},

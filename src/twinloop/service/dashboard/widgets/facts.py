@@ -9,7 +9,15 @@ from nicegui.element import Element
 from twinloop.service.dashboard.asking import UNANSWERED, Answer
 
 Tone = str
+"""One of `TONES`, "" for none."""
+TONES = frozenset({"good", "warn", "bad", "info", "quiet"})
 FORBIDDEN, ABSENT, OFTEN, NOT_YET = 403, 404, 429, 503
+
+
+def shade(element: Element, tone: Tone) -> None:
+    """Gives an element a tone in place of the one it has."""
+    element.classes(remove=" ".join(TONES - {tone}))
+    element.classes(add=tone)
 
 
 def heading(text: str, level: Literal[1, 2, 3] = 2) -> Element:
@@ -23,6 +31,11 @@ def heading(text: str, level: Literal[1, 2, 3] = 2) -> Element:
 def pill(text: str, tone: Tone = "") -> ui.label:
     """A state in a word or two."""
     return ui.label(text).classes(f"tl-pill {tone}")
+
+
+def plain_button(text: str, act: Callable[[], object] | None = None) -> ui.button:
+    """A button."""
+    return ui.button(text, on_click=act, color=None).props("no-caps unelevated").classes("tl-button")
 
 
 class Panel:
@@ -64,7 +77,7 @@ class Panel:
         """A word on the whole panel; "" for none."""
         if self._notice.text != text:
             self._notice.set_text(text)
-            self._notice.classes(replace=f"tl-notice {tone}")
+            shade(self._notice, tone)
         self._notice.set_visibility(bool(text))
 
 
@@ -96,19 +109,27 @@ class Facts(Element):
                     with ui.element("dt"):
                         ui.label(name)
                     with ui.element("dd"):
-                        self._values[key] = ui.label("–")
+                        self._values[key] = ui.label("…")
+
+    def add(self, name: str, value: Element) -> None:
+        """One more fact, whose value keeps itself."""
+        with self, ui.element("div"):
+            with ui.element("dt"):
+                ui.label(name)
+            with ui.element("dd") as place:
+                value.move(place)
 
     def say(self, key: str, text: str, tone: Tone = "") -> None:
         """Sets a fact."""
         self._values[key].set_text(text)
-        self._values[key].classes(replace=tone)
+        shade(self._values[key], tone)
 
 
 class Guarded(ui.button):
     """A button that is off, with the reason beside it, where the token lacks the permission."""
 
     def __init__(self, text: str, act: Callable[[], object], why_not: str, *, tone: Tone = "") -> None:
-        super().__init__(text, on_click=act)
+        super().__init__(text, on_click=act, color=None)
         self.props("no-caps unelevated").classes(f"tl-button {tone}")
         self._why_not = why_not
         self._note = ui.label(why_not).classes("tl-why-not")
@@ -120,7 +141,20 @@ class Guarded(ui.button):
         self.set_enabled(not why)
         self.props["aria-description"] = why
         self._note.set_text(why)
-        self._note.set_visibility(bool(why))
+        self._note.set_visibility(bool(why) and self.visible)
+
+    def display(self, visible: bool) -> None:
+        """Shows the button with its reason, or neither."""
+        self.set_visibility(visible)
+        self._note.set_visibility(visible and bool(self._note.text))
+
+
+def tell(answer: Answer, done: str, *, caution: bool = False) -> None:
+    """Says for some seconds what became of something that was sent."""
+    if answer.ok:
+        ui.notify(done, type="warning" if caution else "positive")
+    else:
+        ui.notify(f"Not done: {answer.detail}. {answer.hint}", type="negative", timeout=8000)
 
 
 def confirmed(
@@ -139,7 +173,7 @@ def confirmed(
             await act(str(given.value or ""))
 
         with ui.element("div").classes("tl-actions"):
-            ui.button("Cancel", on_click=dialog.close).props("no-caps flat autofocus").classes("tl-button")
-            ui.button(verb, on_click=go).props("no-caps unelevated").classes(f"tl-button {tone}")
+            plain_button("Cancel", dialog.close).props("autofocus")
+            plain_button(verb, go).classes(tone)
     dialog.on("hide", dialog.delete)
     dialog.open()

@@ -1,6 +1,6 @@
 """The map: a scene that stands, users that move, a legend that says what their colours mean."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ class Scene:
 
 @dataclass
 class Crowd:
-    """Users by column: where they were heard last (m), when (epoch seconds), the bin of their colour, a word on them."""
+    """Users by column: where last heard (m), when (epoch seconds), the bin of their colour, a word on them."""
 
     ids: list[str] = field(default_factory=list[str])
     x_m: list[float] = field(default_factory=list[float])
@@ -60,7 +60,7 @@ class CityMap(Element, component="map.js", dependencies=["twinloop-format.js"]):
         """Sets what stands."""
         if scene != self._scene:
             self._scene = scene
-        self.run_method("stage", asdict(scene))
+            self.run_method("stage", asdict(scene))
 
     def paint(self, legend: Legend) -> None:
         """Sets what colours mean."""

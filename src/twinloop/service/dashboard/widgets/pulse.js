@@ -16,14 +16,14 @@ export default {
       return this.lateness < 5 ? `slot ${this.slot}` : `slot ${this.slot}, ${span(this.lateness)} ago`;
     },
     title() {
-      return this.at === null ? this.said : `slot ${this.slot} ended ${both(this.at)}`;
+      return this.at === null ? this.said : `slot ${this.slot} was heard of ${both(this.at)}`;
     },
   },
   methods: {
-    beat(slot, at, serverTime) {
+    beat(slot, serverTime) {
       setServerTime(serverTime);
+      if (slot !== this.slot) this.at = serverTime;
       this.slot = slot;
-      this.at = at;
     },
     say(words) {
       this.said = words;

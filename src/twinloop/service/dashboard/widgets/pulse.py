@@ -6,9 +6,9 @@ from nicegui.element import Element
 class Pulse(Element, component="pulse.js", dependencies=["twinloop-format.js"]):
     """The last slot and how long ago it was lived; it grows late by itself."""
 
-    def beat(self, slot: int, ended_s: float, now_s: float) -> None:
-        """A slot ended at `ended_s`; the server's clock shows `now_s` (epoch seconds)."""
-        self.run_method("beat", slot, ended_s, now_s)
+    def beat(self, slot: int, now_s: float) -> None:
+        """The slot that the server is in while its clock shows `now_s` (epoch seconds)."""
+        self.run_method("beat", slot, now_s)
 
     def say(self, words: str) -> None:
         """Before the first slot: what it waits for."""

@@ -4,6 +4,10 @@ import { age, both, local } from "twinloop-format";
 export default {
   props: { caption: String, columns: Array, rows: Array, empty: String, sorted: String, descending: Boolean, cards: Boolean },
   emits: ["sort"],
+  data: () => ({ prefix: "" }),
+  mounted() {
+    setTimeout(() => (this.prefix = window.path_prefix || ""), 0);
+  },
   methods: {
     age,
     both,
@@ -41,15 +45,18 @@ export default {
                 <div v-if="c.stack" class="tl-stack" role="img" :aria-label="c.title" :title="c.title">
                   <span v-for="(part, at) in c.stack" :key="at" :class="part.tone" :style="{ width: percent(part.share) }"></span>
                 </div>
-                <div v-if="c.bar !== undefined" class="tl-bar" :class="c.tone" role="img" :aria-label="c.title || c.text" :title="c.title">
-                  <span v-if="c.bar !== null" :style="{ width: percent(c.bar) }"></span>
-                  <i v-if="c.mark !== undefined && c.mark !== null" :style="{ left: percent(c.mark) }"></i>
+                <div v-if="c.bar !== undefined" class="tl-meter" :class="{ wide: c.mark !== undefined }">
+                  <div class="tl-bar" :class="c.tone" role="img" :aria-label="c.title || c.text" :title="c.title">
+                    <span :style="{ width: percent(c.bar) }"></span>
+                    <i v-if="c.mark !== undefined" :style="{ left: percent(c.mark) }"></i>
+                  </div>
+                  <span :class="c.tone">{{ c.text }}</span>
                 </div>
-                <a v-if="c.href" class="tl-link" :href="c.href">{{ c.text }}</a>
+                <a v-else-if="c.href" class="tl-link" :href="prefix + c.href">{{ c.text }}</a>
                 <span v-else-if="c.pill" class="tl-pill" :class="c.tone" :title="c.title">{{ c.text }}</span>
                 <time v-else-if="c.at" :title="both(c.at)">{{ c.only === "age" ? age(c.at) : local(c.at) }}<small v-if="!c.only">{{ age(c.at) }}</small></time>
                 <code v-else-if="c.code" :title="c.title">{{ c.text }}</code>
-                <span v-else :class="c.tone" :title="c.bar === undefined && !c.stack ? c.title : undefined">{{ c.text }}</span>
+                <span v-else-if="c.text" :class="c.tone" :title="c.title">{{ c.text }}</span>
                 <small v-if="c.sub">{{ c.sub }}</small>
               </template>
             </component>

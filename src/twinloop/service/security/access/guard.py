@@ -85,10 +85,19 @@ class Guard:
 
     def confirm(self, identity: Identity) -> None:
         """Asks again, in a connection that stays open. Raises AuthError where the credential ended meanwhile."""
-        kind, _, token_id = identity.subject.partition("_")
-        live = self._tokens.is_live(token_id) if kind == "tl" else self._oidc and self._oidc.is_live(identity)
+        provided = identity.subject.startswith("oidc:")
+        live = self._oidc and self._oidc.is_live(identity) if provided else self.identity_of(identity.subject)
         if not live:
             raise AuthError("the token ended", "invalid_token", "sign in again")
+
+    def identity_of(self, subject: str) -> Identity | None:
+        """Who has a subject, for work that goes on without a request; None once the credential ended.
+
+        Somebody of the identity provider is known by the last token that was shown to this server, until that expires.
+        """
+        if subject.startswith("oidc:"):
+            return None if self._oidc is None else self._oidc.identity_of(subject)
+        return self._tokens.identity_of(subject.removeprefix("tl_"))
 
     async def _verified(self, kind: str, credential: str, address: str) -> Identity:
         if kind == "ticket":

@@ -69,13 +69,20 @@ class Oidc:
             refresh_s=settings.refresh_s,
             fewest_s=settings.fewest_s,
         )
-        self._known: OrderedDict[bytes, Identity] = OrderedDict()
+        self._known: OrderedDict[str, Identity] = OrderedDict()
+        self._last: OrderedDict[str, Identity] = OrderedDict()
         self._generation = 0
 
     def remembered(self, token: str) -> Identity | None:
         """Whose token this is, where it was verified before and still holds."""
         self._forget_old_keys()
         identity = self._known.get(_digest(token))
+        return identity if identity is not None and self.is_live(identity) else None
+
+    def identity_of(self, subject: str) -> Identity | None:
+        """Who has this subject by the last token that was verified, None where that expired or there was none."""
+        self._forget_old_keys()
+        identity = self._last.get(subject)
         return identity if identity is not None and self.is_live(identity) else None
 
     def is_live(self, identity: Identity) -> bool:
@@ -98,15 +105,18 @@ class Oidc:
             raise _refused("is signed with a key that the provider does not publish")
         identity = self._identity(self._claims(token, key, algorithm))
         self._forget_old_keys()
-        self._known[_digest(token)] = identity
-        if len(self._known) > MOST_CACHED:
-            self._known.popitem(last=False)
+        for table, key in ((self._known, _digest(token)), (self._last, identity.subject)):
+            table[key] = identity
+            table.move_to_end(key)
+            if len(table) > MOST_CACHED:
+                table.popitem(last=False)
         return identity
 
     def _forget_old_keys(self) -> None:
         if self._generation != self._keys.generation:
             self._generation = self._keys.generation
             self._known.clear()
+            self._last.clear()
 
     def _header(self, token: str) -> tuple[str | None, str]:
         """Name of the key, and the algorithm, as the token claims them."""
@@ -190,8 +200,8 @@ def _refused(why: str) -> AuthError:
     return AuthError(f"the token {why}", "invalid_token", "sign in again")
 
 
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
 def _time(claims: Mapping[str, Any], name: str, default: float | None = None) -> float:

@@ -166,10 +166,10 @@ class Tokens:
             self._used.add(entry.token.id)
         return entry.identity
 
-    def is_live(self, token_id: str) -> bool:
-        """True while the token exists, is not revoked and has not expired."""
+    def identity_of(self, token_id: str) -> Identity | None:
+        """Whose token it is, None where it is unknown, revoked or expired."""
         entry = self._table.get(token_id)
-        return entry is not None and entry.token.is_live(self._now())
+        return entry.identity if entry is not None and entry.token.is_live(self._now()) else None
 
     def revoke(self, token_id: str) -> Token:
         """Ends a token at once. Raises KeyError for an unknown one, InvalidInput for the last admin token."""

@@ -1,8 +1,8 @@
 """Names of users that tell nobody who they are: keyed hashes, another key for every tenant."""
 
 import base64
-import hashlib
 import hmac
+import json
 import secrets
 import threading
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ class Pseudonyms:
 
     def __init__(self, records: RecordsPort) -> None:
         kept = records.get(COLLECTION, KEY)
-        secret = secrets.token_hex(32) if kept is None else kept.body
+        secret = secrets.token_hex(32) if kept is None else json.loads(kept.body)
         if kept is None:
-            records.put(COLLECTION, KEY, secret, expected_revision=0)
+            records.put(COLLECTION, KEY, json.dumps(secret), expected_revision=0)
         self._key = bytes.fromhex(secret)
         self._known: dict[str, dict[str, str]] = {}
         self._lock = threading.Lock()
@@ -41,5 +41,5 @@ class Pseudonyms:
 
 
 def _pseudonym(key: bytes, user: str) -> str:
-    short = hmac.digest(key, user.encode(errors="surrogatepass"), hashlib.sha256)[:16]
+    short = hmac.digest(key, user.encode(errors="surrogatepass"), "sha256")[:16]
     return "user-" + base64.b32encode(short).decode().rstrip("=").lower()

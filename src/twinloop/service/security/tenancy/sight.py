@@ -6,13 +6,14 @@ of their own, so that there is nothing to forget.
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twinloop.service.live import Foretold, Picture, Series
+from twinloop.service.live import Foretold, Moment, Picture, Series
 from twinloop.service.security.access import SEES_ALL, Identity
 from twinloop.service.security.errors import Forbidden
 from twinloop.service.security.tenancy.cut import Cut, cut
@@ -151,6 +152,14 @@ class View:
         found = int(np.searchsorted(rows, row))
         return found if found < len(rows) and rows[found] == row else None
 
+    def origin(self, kind: str) -> NDArray[np.int64]:
+        """Row in the whole picture of every row of `picture`, -1 where nothing of it is shown: for events."""
+        table = self.picture.of(kind)
+        if self._part is None:
+            return np.arange(len(table.ids), dtype=np.int64)
+        nothing = np.full(len(table.ids), -1, np.int64)
+        return {"users": self._part.users, "slices": self._part.slices}.get(table.kind, nothing)
+
     def attributes(self, kind: str, name: str | None = None) -> tuple[str, ...]:
         """Attributes that may be asked for of a kind, or of one twin. Raises KeyError."""
         known = tuple(attribute.name for attribute in self.picture.of(kind).attributes)
@@ -172,6 +181,21 @@ class View:
         found = self._past.series(_SINGULAR[self.picture.of(kind).kind], located.name, attribute, from_s, to_s, step_s)
         hidden = np.where(found.time_s >= located.since_s, found.value, np.float32(np.nan))
         return replace(found, value=hidden)
+
+    def recall(self, kind: str, name: str, look: Callable[[str, str], Moment | None]) -> Moment | None:
+        """What a twin knew once, as `look` finds it by noun and true name; None where it finds nothing, or where the
+        twin was not the tenant's then. What is not granted is unknown. Raises KeyError for what is invisible.
+        """
+        located = self._located(kind, name)
+        table = self.picture.of(kind)
+        found = look(_SINGULAR[table.kind], located.name)
+        if found is None or found.time_s < located.since_s:
+            return None
+        if located.attributes is None:
+            return found
+        granted = np.asarray([attribute.name in located.attributes for attribute in table.attributes])
+        value = np.where(granted, found.value, np.float32(np.nan))
+        return replace(found, slot=np.where(granted, found.slot, np.int32(-1)), value=value)
 
     def foretell(self, kind: str, attribute: str, horizon_s: float) -> Foretold:
         """The future of the twins of a kind, by row of `picture`; NaN where the attribute is not granted.

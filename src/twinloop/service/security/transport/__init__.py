@@ -1,6 +1,14 @@
 """Connections: TLS of the server, and calls to addresses that others gave."""
 
 from twinloop.service.security.transport.tls import TlsSettings, certificate_expires_s, tls_context
-from twinloop.service.security.transport.webhooks import Target, WebhookSettings, WebhookTargets
+from twinloop.service.security.transport.webhooks import Reply, Target, WebhookSettings, WebhookTargets
 
-__all__ = ["Target", "TlsSettings", "WebhookSettings", "WebhookTargets", "certificate_expires_s", "tls_context"]
+__all__ = [
+    "Reply",
+    "Target",
+    "TlsSettings",
+    "WebhookSettings",
+    "WebhookTargets",
+    "certificate_expires_s",
+    "tls_context",
+]

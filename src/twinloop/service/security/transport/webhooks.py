@@ -4,7 +4,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -47,6 +47,14 @@ class Target:
     port: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a target answered."""
+
+    status: int
+    body: bytes
+
+
 async def resolve(host: str, port: int) -> Sequence[str]:
     """Addresses of a host by the system's resolver. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -66,41 +74,16 @@ class WebhookTargets:
         self._settings = settings
         self._allowed = AllowList(settings.allow)
         self._resolve = resolver
-        self._trust = _trust(settings.ca)
+        if settings.ca is not None:
+            _trust(settings.ca)
 
     async def check(self, url: str) -> Target:
         """Where a call would go. Raises TargetRefused; asked when a target is registered, and again at every call."""
-        if len(url) > LONGEST_ADDRESS or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-            raise TargetRefused("the address is longer than 2048 characters or holds odd ones")
-        if "@" in re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]:
-            raise TargetRefused("the address holds a user name or password", "leave them out")
-        try:
-            parsed = httpx.URL(url)
-        except httpx.InvalidURL:
-            raise TargetRefused("the address cannot be read", "give one such as https://example.net/path") from None
-        return await self._checked(parsed)
-
-    def client(self) -> httpx.AsyncClient:
-        """A client that calls nothing that is not checked. To be closed by who asked for it."""
-        return httpx.AsyncClient(
-            transport=_Pinned(self._checked, self._trust),
-            timeout=self._settings.timeout_s,
-            follow_redirects=False,
-            trust_env=False,
-            headers={"User-Agent": "twinloop"},
-        )
-
-    async def _checked(self, url: httpx.URL) -> Target:
-        if url.scheme != "https" and (url.scheme != "http" or self._settings.https_only):
-            raise TargetRefused(
-                f"the scheme {url.scheme[:20]!r} is not allowed", "give an address that begins https://"
-            )
-        if url.userinfo:
-            raise TargetRefused("the address holds a user name or password", "leave them out")
-        port = _PORTS[url.scheme] if url.port is None else url.port
+        parsed = self._parsed(url)
+        port = _PORTS[parsed.scheme] if parsed.port is None else parsed.port
         if port not in _PORTS.values() and not 1024 <= port <= 65_535:
             raise TargetRefused(f"port {port} is not allowed", "use 80, 443 or one above 1023")
-        host = host_of(url.raw_host.decode("ascii"))
+        host = host_of(parsed.raw_host.decode("ascii"))
         try:
             found = await self._resolve(host, port)
         except (OSError, UnicodeError):
@@ -110,43 +93,47 @@ class WebhookTargets:
         addresses = [self._allowed.require(host, address) for address in found]
         return Target(host, addresses[0], port)
 
+    async def send(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Reply:
+        """Posts to a target, over a connection of its own to the address that is checked now.
 
-class _Pinned(httpx.AsyncBaseTransport):
-    """Sends each request to the checked address of its host, over a connection of its own.
+        Raises TargetRefused before anything is sent, and for answers that lead elsewhere or are too large;
+        httpx.HTTPError where nobody answers.
+        """
+        target, parsed = await self.check(url), httpx.URL(url)
+        sent = httpx.Headers({"User-Agent": "twinloop", "Content-Type": "application/json", **(headers or {})})
+        sent["Host"] = parsed.netloc.decode("ascii")
+        async with (
+            httpx.AsyncClient(
+                verify=_trust(self._settings.ca), timeout=self._settings.timeout_s, trust_env=False
+            ) as client,
+            client.stream(
+                "POST",
+                parsed.copy_with(host=target.address),
+                content=body,
+                headers=sent,
+                extensions={"sni_hostname": target.host},
+                follow_redirects=False,
+            ) as answer,
+        ):
+            if answer.is_redirect:
+                said = f"{target.host} answered {answer.status_code}, a redirect"
+                raise TargetRefused(said, "give the address it leads to")
+            return Reply(answer.status_code, await _read(answer, target.host))
 
-    Connections are not kept: they go by address, and two hosts behind one address must not share one.
-    """
-
-    def __init__(self, check: Callable[[httpx.URL], Awaitable[Target]], trust: ssl.SSLContext) -> None:
-        self._check = check
-        self._inner = httpx.AsyncHTTPTransport(
-            verify=trust, trust_env=False, limits=httpx.Limits(max_connections=32, max_keepalive_connections=0)
-        )
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends one request. Raises TargetRefused before anything is sent, and for an answer that leads elsewhere."""
-        target = await self._check(request.url)
-        headers = request.headers.copy()
-        headers["Host"] = request.url.netloc.decode("ascii")
-        pinned = httpx.Request(
-            request.method,
-            request.url.copy_with(host=target.address),
-            headers=headers,
-            stream=request.stream,
-            extensions={**request.extensions, "sni_hostname": target.host},
-        )
-        answer = await self._inner.handle_async_request(pinned)
-        if answer.is_redirect:
-            await answer.aclose()
-            raise TargetRefused(
-                f"{target.host} answered {answer.status_code}, a redirect", "give the address it leads to"
-            )
-        body = await _read(answer, target.host)
-        return httpx.Response(answer.status_code, headers=_kept(answer), content=body, request=request)
-
-    async def aclose(self) -> None:
-        """Ends what is open."""
-        await self._inner.aclose()
+    def _parsed(self, url: str) -> httpx.URL:
+        """An address whose form is in order. Raises TargetRefused."""
+        if len(url) > LONGEST_ADDRESS or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+            raise TargetRefused("the address is longer than 2048 characters or holds odd ones")
+        if "@" in re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]:
+            raise TargetRefused("the address holds a user name or password", "leave them out")
+        try:
+            parsed = httpx.URL(url)
+        except httpx.InvalidURL:
+            raise TargetRefused("the address cannot be read", "give one such as https://example.net/path") from None
+        if parsed.scheme != "https" and (parsed.scheme != "http" or self._settings.https_only):
+            scheme = parsed.scheme[:20]
+            raise TargetRefused(f"the scheme {scheme!r} is not allowed", "give an address that begins https://")
+        return parsed
 
 
 @lru_cache(maxsize=8)
@@ -161,20 +148,11 @@ def _trust(ca: Path | None) -> ssl.SSLContext:
     return context
 
 
-def _kept(answer: httpx.Response) -> list[tuple[str, str]]:
-    """Headers that still hold of an answer that was read and decoded."""
-    gone = {"content-encoding", "content-length", "transfer-encoding"}
-    return [(name, value) for name, value in answer.headers.items() if name.lower() not in gone]
-
-
 async def _read(answer: httpx.Response, host: str) -> bytes:
     """The body of an answer. Raises TargetRefused for one that is too large."""
     body = bytearray()
-    try:
-        async for piece in answer.aiter_bytes():
-            body += piece
-            if len(body) > LARGEST_ANSWER:
-                raise TargetRefused(f"{host} answered with more than {LARGEST_ANSWER} bytes")
-    finally:
-        await answer.aclose()
+    async for piece in answer.aiter_bytes():
+        body += piece
+        if len(body) > LARGEST_ANSWER:
+            raise TargetRefused(f"{host} answered with more than {LARGEST_ANSWER} bytes")
     return bytes(body)

@@ -1,0 +1,247 @@
+"""Reports per second into a live server, durable and acknowledged, from a load generator in its own process.
+
+    python benchmarks/ingest.py [--json FILE] [--quick] [--postgres URL]
+
+A server is started as a person would (`twinloop serve`, twins of 2,100 users, a slot a second beside the load), on
+SQLite without and with --fsync, and on PostgreSQL where a URL is given. Rows carry ten attributes of one user. `rows/s`
+is what was acknowledged over the time it took; p50 and p99 are of a request until its acknowledgement, which comes
+after the commit.
+
+The peer is a web service as one would first write it, on the same SQLite settings and machine: FastAPI, a pydantic
+model of the same rows, one transaction a request. Quoted, not measured: Eclipse Ditto's own benchmark (blog of
+2023-10-09) gives about 800 modifications a second with one instance, 3,200 scaled out.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import httpx
+import msgspec
+import numpy as np
+import yaml
+from table import Row, arguments, present
+
+from twinloop import scenario
+
+USERS = 2_100
+CONNECTIONS = 64
+ATTRIBUTES = (
+    "position_x_m",
+    "position_y_m",
+    "rsrp_dbm",
+    "sinr_db",
+    "serving_cell",
+    "rate_bps",
+    "delay_s",
+    "buffer_s",
+    "version",
+    "quality",
+)
+GOAL_ROWS, GOAL_REQUESTS = 100_000, 3_200
+READY_S = 240.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is sent: batches of `rows`, in which form, for how long."""
+
+    rows: int
+    form: str
+    seconds: float
+
+
+def main() -> None:
+    parser = arguments("Durable, acknowledged reports a second.")
+    parser.add_argument(
+        "--postgres", default=os.environ.get("TWINLOOP_BENCH_POSTGRES", ""), help="URL of an empty database"
+    )
+    parser.add_argument("--load", help="(for the load generator's own process)")
+    options = parser.parse_args()
+    if options.load:
+        print(json.dumps(generate(json.loads(options.load))))
+        return
+    present("Reports into a live server, acknowledged when durable", list(measured(options)), options.json)
+
+
+def measured(options) -> Iterator[Row]:
+    seconds = 3.0 if options.quick else 10.0
+    loads = [Load(1, "json", seconds), Load(100, "msgpack", seconds), Load(1000, "msgpack", seconds)]
+    with peer() as address:
+        reference = run_load(address, "", Load(1, "peer", seconds))
+    databases = [("SQLite", "", []), ("SQLite --fsync", "", ["--fsync"])]
+    databases += [("PostgreSQL", options.postgres, [])] if options.postgres else []
+    for name, url, extra in databases:
+        with server(url, extra) as (address, token):
+            for load in loads:
+                found, single = run_load(address, token, load), load.rows == 1
+                yield Row(
+                    f"{name}, batches of {load.rows} ({load.form}), rows/s; goal {goal(load):,}",
+                    f"{found['rows_per_s']:,.0f} ({latency(found)})",
+                    f"{reference['rows_per_s']:,.0f} ({latency(reference)})" if single else "",
+                    found["rows_per_s"] / reference["rows_per_s"] if single else "",
+                )
+            for what, path in (("one twin", "/twins/user/u0"), ("100 twins", "/twins/user?limit=100")):
+                found = run_load(address, token, Load(1, path, seconds))
+                yield Row(f"{name}, reading {what}, requests/s", f"{found['rows_per_s']:,.0f} ({latency(found)})")
+
+
+def goal(load: Load) -> int:
+    return GOAL_REQUESTS if load.rows == 1 else GOAL_ROWS
+
+
+def latency(found: dict[str, float]) -> str:
+    return f"p50 {1e3 * found['p50_s']:.1f} ms, p99 {1e3 * found['p99_s']:.1f} ms, {found['failed']:.0f} failed"
+
+
+@contextmanager
+def server(url: str, extra: list[str]) -> Iterator[tuple[str, str]]:
+    """A server with its twins up, and an admin's token for it."""
+    with tempfile.TemporaryDirectory() as folder:
+        token_file, port = Path(folder, "token"), free_port()
+        described = yaml.safe_load(scenario.source_text("three-sites"))
+        for population in described["users"]:
+            population["count"] = USERS // len(described["users"])
+        path = Path(folder, "many.yaml")
+        path.write_text(yaml.safe_dump(described), encoding="utf-8")
+        command = [sys.executable, "-m", "twinloop", "serve", str(path), "--database", url or str(Path(folder, "t.db"))]
+        command += ["--port", str(port), "--token-file", str(token_file), *extra]
+        with Path(folder, "log").open("wb") as log, ended(subprocess.Popen(command, stdout=log, stderr=log)):
+            address, until = f"http://127.0.0.1:{port}", time.monotonic() + READY_S
+            while not decides(address, token_file):
+                if time.monotonic() > until:
+                    sys.exit(Path(folder, "log").read_text(encoding="utf-8"))
+                time.sleep(0.5)
+            yield address, token_file.read_text(encoding="utf-8").strip()
+
+
+def decides(address: str, token_file: Path) -> bool:
+    """Whether the server lives whole slots, or would if anything were reported."""
+    if not token_file.is_file():
+        return False
+    token = token_file.read_text(encoding="utf-8").strip()
+    try:
+        told = httpx.get(f"{address}/system", headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+    except httpx.TransportError:
+        return False
+    return told.status_code == 200 and told.json()["deciding"]
+
+
+@contextmanager
+def peer() -> Iterator[str]:
+    """The service as one would first write it."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        command = [
+            sys.executable,
+            str(Path(__file__).with_name("ingest_peer.py")),
+            str(Path(folder, "p.db")),
+            str(port),
+        ]
+        with ended(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)):
+            until = time.monotonic() + 30.0
+            while time.monotonic() < until:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run_load(address: str, token: str, load: Load) -> dict[str, float]:
+    """The generator's figures, from a process of its own."""
+    given = json.dumps({"address": address, "token": token, **asdict(load)})
+    done = subprocess.run([sys.executable, __file__, "--load", given], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def generate(given: dict) -> dict[str, float]:
+    """Sends over 64 connections until the time is over."""
+    import uvloop
+
+    return uvloop.run(_generate(given))
+
+
+async def _generate(given: dict) -> dict[str, float]:
+    host, port = given["address"].removeprefix("http://").split(":")
+    taken: list[float] = []
+    failed = [0]
+    began = time.perf_counter()
+    until = began + given["seconds"]
+    await asyncio.gather(*(_connection(host, int(port), given, n, until, taken, failed) for n in range(CONNECTIONS)))
+    lasted = time.perf_counter() - began
+    spread = np.quantile(taken, [0.5, 0.99]) if taken else (float("nan"),) * 2
+    rows = given["rows"] * len(taken)
+    return {"rows_per_s": rows / lasted, "p50_s": float(spread[0]), "p99_s": float(spread[1]), "failed": failed[0]}
+
+
+async def _connection(
+    host: str, port: int, given: dict, number: int, until: float, taken: list[float], failed: list[int]
+) -> None:
+    reader, writer = await asyncio.open_connection(host, port)
+    sequence, rng = 0, np.random.default_rng(number)
+    while time.perf_counter() < until:
+        request = _request(given, host, number, sequence, rng)
+        begun = time.perf_counter()
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        await reader.readexactly(size)
+        if head.startswith(b"HTTP/1.1 200"):
+            taken.append(time.perf_counter() - begun)
+        else:
+            failed[0] += 1
+            await asyncio.sleep(0.01)
+        sequence += 1
+    writer.close()
+
+
+def _request(given: dict, host: str, number: int, sequence: int, rng: np.random.Generator) -> bytes:
+    """One request, head and body."""
+    token, form = given["token"], given["form"]
+    if form.startswith("/"):
+        return f"GET {form} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    who = [f"u{row}" for row in rng.integers(0, USERS, given["rows"])]
+    value = np.round(rng.uniform(0.0, 1.0, (given["rows"], len(ATTRIBUTES))), 3)
+    value[:, [ATTRIBUTES.index("serving_cell"), ATTRIBUTES.index("version")]] = 1.0
+    value[:, ATTRIBUTES.index("rsrp_dbm")] = -80.0
+    body = {"source": f"load-{os.getpid()}-{number}", "sequence": sequence, "sent_s": time.time()}
+    if form == "msgpack":
+        columns = {"kind": "user", "attributes": ATTRIBUTES, "ids": who, "values": value.tolist()}
+        content, kind = msgspec.msgpack.encode(body | {"columns": [columns]}), "application/msgpack"
+    else:
+        rows = [
+            {"kind": "user", "id": name, "values": dict(zip(ATTRIBUTES, line, strict=True))}
+            for name, line in zip(who, value.tolist(), strict=True)
+        ]
+        content, kind = msgspec.json.encode(body | {"rows": rows}), "application/json"
+    head = f"POST /reports HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n"
+    return f"{head}Authorization: Bearer {token}\r\n\r\n".encode() + content
+
+
+if __name__ == "__main__":
+    main()

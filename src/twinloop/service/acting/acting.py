@@ -1,0 +1,230 @@
+"""All that acts, wired together: what the loop asks goes out, what sites say comes in, what became of it is told."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import TimeoutError as LateError
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from twinloop.decision import Appraisal
+from twinloop.loop import Loop, LoopState
+from twinloop.network.formats import Receipt
+from twinloop.runs import admission
+from twinloop.scenario import SLOT_S, Scenario
+from twinloop.service.acting.decisions import Decisions, Standing
+from twinloop.service.acting.dispatch import Dispatcher, Mode, Patience
+from twinloop.service.acting.effect import Aftermath, Effects, Efficiency, capacity_bps
+from twinloop.service.acting.limits import Authority, Limits
+from twinloop.service.acting.orders import Orders, sites_of
+from twinloop.service.acting.record import DecisionError
+from twinloop.service.acting.slices import Slices
+from twinloop.service.acting.webhooks import Webhooks
+from twinloop.service.intake import BusyError
+from twinloop.service.live import Picture, Runner, Slot
+from twinloop.service.records import Records
+from twinloop.service.security import Grants, WebhookSettings, WebhookTargets
+from twinloop.slicing import SliceTable
+from twinloop.validation import Admission, Approved, Verdict
+
+_log = logging.getLogger("twinloop.acting")
+_ROLLED_BACK = 2
+_TRUST = "trust"
+_LONGEST_WAIT_S = 30.0
+_ORDER_SALT = 29
+MOST_UNSEEN = 2
+"""So many decisions in a row whose effect later reports do not show, and a site is distrusted."""
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class ActingSettings:
+    """How a server acts."""
+
+    mode: Mode = "advise"
+    limits: Limits = field(default_factory=Limits)
+    patience: Patience = field(default_factory=Patience)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+
+
+class LoopGround:
+    """The live loop as decisions and slices touch it; whatever does is done on its own thread."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def run(self, job: Callable[[], Result]) -> Result:
+        """Does `job` between two slots. Raises DecisionError where the loop does not come to it within 30 s."""
+        if threading.current_thread().name == "runner":
+            return job()
+        future = self._runner.ask(job)
+        try:
+            return future.result(timeout=_LONGEST_WAIT_S)
+        except LateError:
+            if future.cancel():
+                raise DecisionError("the loop is busy and did not come to it; try again") from None
+            return future.result()
+
+    def adopt(self, approved: Approved) -> tuple[int, int]:
+        """See `decisions.Ground`."""
+        runner = self._runner
+        if runner.deciding is None:
+            raise DecisionError("what decides is still being compiled; try again in a minute")
+        runner.state, code = runner.deciding.adopt(runner.loop, runner.state, approved)
+        return int(code), int(runner.state.pending.revision) + 1
+
+    def standing(self) -> Standing:
+        """See `decisions.Ground`."""
+        return self._runner.stands_on
+
+    def stand_on(self, standing: Standing) -> None:
+        """See `decisions.Ground`."""
+        self._runner.stand_on(standing)
+
+    def now(self) -> tuple[Loop[Any], LoopState]:
+        """See `slices.Ground`."""
+        return self._runner.loop, self._runner.state
+
+    def change_slices(self, table: SliceTable) -> None:
+        """See `slices.Ground`."""
+        self._runner.change_slices(table)
+
+
+class Acting:
+    """Dispatcher, decisions, slices, effects, webhooks and the authority over them, of one server."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        runner: Runner,
+        records: Records,
+        grants: Grants,
+        clock: Callable[[], float],
+        settings: ActingSettings,
+    ) -> None:
+        settings.limits.require_known([entry.name for entry in scenario.slices])
+        ground = LoopGround(runner)
+        self.dispatcher = Dispatcher(Orders(scenario), clock, settings.patience)
+        self.authority = Authority(records, clock, (settings.mode, settings.limits), self.dispatcher)
+        self.effects = Effects(_cells_of(scenario), round(scenario.window / SLOT_S))
+        self.decisions = Decisions(records, clock, ground, self.authority, self.effects)
+        judge = _Judge(scenario)
+        self.slices = Slices(scenario, records, clock, ground, judge, grants, self.authority, self.decisions)
+        self.webhooks = Webhooks(self.dispatcher, records, WebhookTargets(settings.webhooks), clock)
+        self._scenario = scenario
+        self._runner = runner
+        self._records = records
+        self._unseen: dict[str, int] = {}
+        self.decisions.remember()
+        self.slices.remember()
+        self._remember_trust()
+
+    def prepare(self) -> None:
+        """Once the loop is built and before it lives: it stands on the slices that stood when the server ended."""
+        runner = self._runner
+        runner.change_slices(self.slices.restored(runner.loop.slices))
+        self.effects.efficiency = Efficiency(runner.loop.abstractor.params.radio)
+
+    def start(self) -> None:
+        """Begins to deliver commands."""
+        self.webhooks.start()
+
+    def stop(self) -> None:
+        """Ends."""
+        self.webhooks.stop()
+        self.slices.close()
+
+    def receipts(self, source: str, receipts: Sequence[Receipt]) -> None:
+        """What a source says became of commands."""
+        self.dispatcher.take(source.partition(":")[0], receipts)
+
+    def lived(self, slot: Slot) -> None:
+        """After every slot, on the loop's thread: commands go out, and what became of earlier ones is drawn up."""
+        self.dispatcher.offer(slot.order, slot.revision, slot.picture, self.authority.mode)
+        if int(self._runner.state.pending.effect) == _ROLLED_BACK:
+            self.decisions.postpone(slot.revision)
+        self.effects.note(slot.picture, self._runner.members.user_group)
+        if not self.decisions.follow(self.dispatcher.fate):
+            self.dispatcher.set_aside()
+        news = self.effects.news()
+        self.decisions.became(news)
+        self._trust(news)
+
+    def decided(self, picture: Picture, verdict: Verdict, appraisals: tuple[Appraisal, ...]) -> None:
+        """A window's verdict is there."""
+        self.decisions.decided(picture, verdict, appraisals)
+
+    def capacity_bps(self) -> float:
+        """What the network carries now, for orders that are given as throughput. Raises BusyError before the first
+        slot.
+        """
+        picture, efficiency = self._runner.picture, self.effects.efficiency
+        if picture is None or efficiency is None:
+            raise BusyError("no slot has been lived yet", 2.0)
+        return capacity_bps(picture, efficiency)
+
+    def trust(self, site: str) -> None:
+        """A person says that a site is to be believed again. Raises KeyError for an unknown site."""
+        self.dispatcher.distrust(site, "")
+        self._unseen[site] = 0
+        self._keep_trust(site, "")
+
+    def _trust(self, news: Sequence[Aftermath]) -> None:
+        for name, told in [(name, told) for one in news for name, told in (one.effect or {}).items()]:
+            if told["says"] == "seen":
+                self._unseen[name] = 0
+            elif told["says"] == "not seen":
+                self._unseen[name] = self._unseen.get(name, 0) + 1
+                _log.warning("site %s: the effect of what it confirmed is not seen: %s", name, "; ".join(told["why"]))
+                if self._unseen[name] >= MOST_UNSEEN and not self.dispatcher.sites[name].distrusted:
+                    self._distrust(name)
+
+    def _distrust(self, site: str) -> None:
+        why = (
+            f"it confirmed {self._unseen[site]} decisions in a row whose effect later reports do not show; its "
+            "receipts do not count until a person trusts it again"
+        )
+        self.dispatcher.distrust(site, why)
+        self._keep_trust(site, why)
+        self.authority.fall_back(f"site {site} is distrusted: {why}")
+        _log.error("site %s is distrusted: %s", site, why)
+
+    def _keep_trust(self, site: str, why: str) -> None:
+        self._records.later(_TRUST, site, json.dumps({"distrusted": why})).add_done_callback(_say_failure)
+
+    def _remember_trust(self) -> None:
+        for record in self._records.list(_TRUST):
+            if record.key in self.dispatcher.sites:
+                self.dispatcher.distrust(record.key, json.loads(record.body)["distrusted"])
+
+
+class _Judge:
+    """What the twins answer to orders; each order meets other random numbers."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._key: PRNGKeyArray = jax.random.key(scenario.seed + _ORDER_SALT)
+
+    def __call__(
+        self, loop: Loop[Any], state: LoopState, table: SliceTable, order: tuple[int, SliceTable]
+    ) -> Admission:
+        self._key, key = jax.random.split(self._key)
+        return admission(key, self._scenario, loop, state, table, order)
+
+
+def _cells_of(scenario: Scenario) -> dict[str, list[int]]:
+    cells = scenario.network.cells
+    return {
+        site: [row for row, cell in enumerate(cells) if cell.server in servers]
+        for site, servers in sites_of(scenario).items()
+    }
+
+
+def _say_failure(done: Any) -> None:
+    error = done.exception()
+    if error is not None:
+        _log.error("whether a site is trusted could not be kept: %s", error)

@@ -1,0 +1,67 @@
+"""Sites: whether they do what is wanted, whether they are believed, and where their commands are delivered."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from twinloop.service.acting import WebhookOrder
+from twinloop.service.api.context import platform_of
+from twinloop.service.api.problems import not_found
+from twinloop.service.platform import Platform
+from twinloop.service.security import Identity, Permission, Requires
+
+router = APIRouter(prefix="/sites", tags=["sites"])
+
+
+@router.get("")
+def sites(request: Request, _: Annotated[Identity, Depends(Requires(Permission.READ_DECISIONS))]) -> dict[str, Any]:
+    """Every site: following, asked, failing, aside (not waited for), away or distrusted; and its webhook."""
+    acting = platform_of(request).acting
+    hooks = {one["site"]: one for one in acting.webhooks.list()}
+    return {"sites": [told | {"webhook": hooks.get(told["site"])} for told in acting.dispatcher.told()]}
+
+
+@router.put("/{site}/webhook")
+def set_webhook(
+    site: str,
+    order: WebhookOrder,
+    request: Request,
+    identity: Annotated[Identity, Depends(Requires(Permission.MODE))],
+) -> dict[str, Any]:
+    """Has commands delivered to an address, signed with the secret, in place of being asked for. The answer's body may
+    be the receipt. Where the address is not allowed, 422.
+    """
+    platform = _known(request, site)
+    hook = platform.acting.webhooks.register(site, order)
+    request.app.state.audit.record(identity, "site.webhook", site, "done", url=order.url)
+    return asdict(hook)
+
+
+@router.delete("/{site}/webhook")
+def remove_webhook(
+    site: str, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.MODE))]
+) -> dict[str, Any]:
+    """Delivers no commands there any more: the site asks for them."""
+    platform = _known(request, site)
+    platform.acting.webhooks.remove(site)
+    request.app.state.audit.record(identity, "site.webhook", site, "removed")
+    return {"site": site, "webhook": None}
+
+
+@router.put("/{site}/trust")
+def trust(
+    site: str, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.MODE))]
+) -> dict[str, Any]:
+    """Believes the receipts of a site again that was distrusted because the effect of its decisions was not seen."""
+    platform = _known(request, site)
+    platform.acting.trust(site)
+    request.app.state.audit.record(identity, "site.trust", site, "done")
+    return next(told for told in platform.dispatcher.told() if told["site"] == site)
+
+
+def _known(request: Request, site: str) -> Platform:
+    platform = platform_of(request)
+    if site not in platform.dispatcher.sites:
+        raise not_found(f"there is no site {site!r}", f"sites: {', '.join(platform.dispatcher.sites)}")
+    return platform
