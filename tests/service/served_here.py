@@ -80,8 +80,8 @@ class Server:
                 intake=self.intake,
                 storage=self.storage,
                 sites=("west", "east"),
-                plan=self.stand.plans.get,
-                command=self.stand.commands.get,
+                plan=lambda site, after: _other(self.stand.plans.get(site), after),
+                command=lambda site, after: _other(self.stand.commands.get(site), after),
                 news=_a_moment,
             ),
         )
@@ -106,6 +106,10 @@ class Server:
         self._thread.join()
         self._loop.close()
         self.storage.close()
+
+
+def _other(document, after: int):
+    return None if document is None or document.revision == after else document
 
 
 async def _a_moment(number: int) -> int:

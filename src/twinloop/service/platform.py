@@ -2,26 +2,25 @@
 
 import logging
 import secrets
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
-
 from twinloop.decision import Appraisal
 from twinloop.errors import TwinloopError
-from twinloop.network import Kind, Plan, plan_of
+from twinloop.network import Plan
 from twinloop.scenario import Scenario
 from twinloop.service.acting import Acting, ActingSettings, Limits, Mode, Patience, sites_of
 from twinloop.service.changes import Changes
-from twinloop.service.intake import Bounds, Intake
+from twinloop.service.collecting import Collecting
+from twinloop.service.intake import Bounds, Intake, Players
 from twinloop.service.keeping import Keeper
 from twinloop.service.live import Pace, Picture, Runner, Slot
 from twinloop.service.records import Records
 from twinloop.service.security import Grants, Pseudonyms, Sight, Tenancy, WebhookSettings
 from twinloop.service.whatif import Foreteller, WhatIfs
+from twinloop.simulator import VERSION_BPS
 from twinloop.storage import Storage
 from twinloop.validation import Verdict
 
@@ -30,7 +29,7 @@ _log = logging.getLogger("twinloop.platform")
 
 @dataclass(frozen=True)
 class Settings:
-    """How a server behaves; see docs/live.md."""
+    """How a server behaves; see docs/live.md. `ladder_bps` are the versions that players choose from."""
 
     mode: Mode = "advise"
     pace: Pace = field(default_factory=Pace)
@@ -40,6 +39,7 @@ class Settings:
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     snapshot_every_s: float = 30.0
     plan_every_s: float = 10.0
+    ladder_bps: tuple[float, ...] = VERSION_BPS
 
 
 def steady_clock(
@@ -87,16 +87,18 @@ class Platform:
             lambda: self.runner.backlog,
             settings.bounds,
         )
+        self.collecting = Collecting(scenario, sites_of(scenario), self.records, clock, settings.plan_every_s)
+        self.intake.observed = self.collecting.observance.heard
+        known = storage.events.sources()
         self.intake.ledger.remember(
-            (one.source, one.highest_sequence, one.received, one.last_received_s) for one in storage.events.sources()
+            (one.source, one.highest_sequence, one.received, one.last_received_s) for one in known
         )
+        players = f"cmcd:{self.server}"
+        last = max((one.highest_sequence for one in known if one.source == players), default=-1)
+        self.players = Players(self.intake, storage, clock, players, last + 1, settings.ladder_bps)
         self.held_since: dict[str, float] = {}
         self.slots_held = 0
         self.failed: TwinloopError | None = None
-        self.plan_revision = int(clock())
-        self._plans: dict[str, Plan] = {}
-        self._planned_s = float("-inf")
-        self._plan_lock = threading.Lock()
         self.started_s = clock()
 
     def prepare(self) -> None:
@@ -126,10 +128,7 @@ class Platform:
 
     def plan(self, site: str) -> Plan | None:
         """What a site is asked to report; None before the first slot. Raises KeyError for an unknown site."""
-        if site not in self.dispatcher.sites:
-            raise KeyError(site)
-        with self._plan_lock:
-            return self._plans.get(site)
+        return self.collecting.plan(site)
 
     def receipt(self) -> tuple[int, bool]:
         """Number of the last order that the network is known to follow, and whether what is missing may still come."""
@@ -147,40 +146,8 @@ class Platform:
             if slot.held:
                 _log.warning("holding the standing decision: %s", slot.held)
         self.keeper.lived(slot.picture)
-        if self.clock() - self._planned_s >= self.settings.plan_every_s:
-            self._replan(slot.picture)
+        self.collecting.lived(slot.picture, self.runner.state.collection.request)
 
     def decided(self, picture: Picture, verdict: Verdict, appraisals: tuple[Appraisal, ...]) -> None:
         """A window's verdict is there."""
         self.acting.decided(picture, verdict, appraisals)
-
-    def _replan(self, picture: Picture) -> None:
-        """Publishes what collection asks now, site by site."""
-        self._planned_s = self.clock()
-        request = jax.device_get(self.runner.state.collection.request)
-        cell_site, server_site = self._site_rows()
-        serving = picture.users.value[:, [a.name for a in picture.users.attributes].index("serving_cell")]
-        cells = len(picture.cells.ids)
-        plans: dict[str, Plan] = {}
-        for site in self.dispatcher.sites:
-            users = [
-                name if name and 0 <= at < cells and cell_site[int(at)] == site else ""
-                for name, at in zip(picture.users.ids, serving, strict=True)
-            ]
-            ids: dict[Kind, list[str]] = {
-                "users": users,
-                "cells": [n if s == site else "" for n, s in zip(picture.cells.ids, cell_site, strict=True)],
-                "servers": [n if s == site else "" for n, s in zip(picture.servers.ids, server_site, strict=True)],
-            }
-            plans[site] = plan_of(request, ids, 0, site)
-        with self._plan_lock:
-            changed = any(plans[site].parts != getattr(self._plans.get(site), "parts", None) for site in plans)
-            self.plan_revision += changed
-            if changed:
-                self._plans = {s: Plan(self.plan_revision, s, plan.parts) for s, plan in plans.items()}
-
-    def _site_rows(self) -> tuple[list[str], list[str]]:
-        sites = sites_of(self.scenario)
-        site_of_server = {server: site for site, servers in sites.items() for server in servers}
-        cells = [site_of_server.get(cell.server, "") for cell in self.scenario.network.cells]
-        return cells, [site_of_server.get(part.name, "") for part in self.scenario.network.servers]

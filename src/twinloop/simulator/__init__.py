@@ -4,6 +4,7 @@ from twinloop.simulator.air.radio import Radio, RadioState, sinr_and_rate, spect
 from twinloop.simulator.air.shadowing import Maps, link_gains
 from twinloop.simulator.catalogue import (
     DEFAULT_TYPES,
+    VERSION_BPS,
     Catalogue,
     Viewers,
     build_catalogue,
@@ -20,6 +21,7 @@ from twinloop.simulator.topology import Topology, cell_positions
 
 __all__ = [
     "DEFAULT_TYPES",
+    "VERSION_BPS",
     "Catalogue",
     "Edge",
     "Environment",

@@ -207,6 +207,11 @@ class Network:
                 self.ask(site)
         return self.revision
 
+    def pass_s(self, seconds: float) -> int:
+        """A slot after so long."""
+        self.clock.now_s += seconds - 1.0
+        return self.slot()
+
     def ask(self, site: str):
         """What a site does in a slot: silent for good where its answer is "gone"."""
         answer = self.answers[site]

@@ -94,7 +94,8 @@ def test_a_controller_that_never_answers_stalls_nobody(network, dispatcher):
     follow(network)
     revision = decide(network)
     network.answers["west"] = None
-    network.slot(11)
+    network.slot(2)
+    network.pass_s(9.0)
     assert dispatcher.fate(revision).state == "failed"
     network.action = make_action()
     back = network.slot()
@@ -109,7 +110,8 @@ def test_whoever_was_set_aside_counts_again_once_it_does_what_is_wanted(network,
     follow(network)
     decide(network)
     network.answers["west"] = None
-    network.slot(11)
+    network.slot(2)
+    network.pass_s(9.0)
     dispatcher.set_aside()
     assert dispatcher.receipt()[1], "nobody waits for it any more"
     wanted = network.told("west")["wanted_revision"]
@@ -136,15 +138,15 @@ def test_who_refused_one_thing_may_do_another(network, dispatcher):
 def test_a_silent_site_is_not_waited_for_and_has_its_whole_time_when_it_comes_back(network, dispatcher):
     follow(network)
     network.answers["west"] = "gone"
-    network.slot(16)
+    network.pass_s(16.0)
     assert network.told("west")["state"] == "away"
     revision = decide(network, cells=(0, 2))
-    network.slot(20)
+    network.pass_s(20.0)
     assert dispatcher.fate(revision).state == "confirmed"
     network.answers["west"] = None
     network.slot()
     assert network.told("west")["state"] == "asked"
-    network.slot(8)
+    network.pass_s(8.0)
     assert network.told("west")["fault"] == "", "it has been back for nine seconds, of ten that it has"
 
 
@@ -159,9 +161,9 @@ def test_whoever_waits_in_a_long_poll_is_there(network, dispatcher, clock):
 def test_nobody_there_confirms_nothing_and_fails_nothing(network, dispatcher):
     follow(network)
     network.answers = dict.fromkeys(SITES, "gone")
-    network.slot(16)
+    network.pass_s(16.0)
     revision = decide(network)
-    network.slot(30)
+    network.pass_s(30.0)
     assert dispatcher.fate(revision).state == "waiting"
     assert dispatcher.receipt()[1], "the loop does not roll back because nobody listens"
 
@@ -215,7 +217,7 @@ def test_halted_nothing_new_is_handed_out_not_even_what_was_wanted_before(networ
     network.slot()
     dispatcher.halt()
     assert dispatcher.fetch("west", network.after["west"]) is None
-    network.slot(30)
+    network.pass_s(30.0)
     assert dispatcher.fate(revision).state == "waiting"
     dispatcher.release()
     command = dispatcher.fetch("west", network.after["west"])
@@ -251,7 +253,7 @@ def test_a_distrusted_site_does_not_confirm(network, dispatcher):
 def test_a_decision_about_an_absent_site_is_not_confirmed_by_the_others(network, dispatcher):
     follow(network)
     network.answers["west"] = "gone"
-    network.slot(16)
+    network.pass_s(16.0)
     revision = decide(network)
     network.slot()
     assert dispatcher.fate(revision).state == "waiting"

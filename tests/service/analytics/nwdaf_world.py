@@ -324,7 +324,7 @@ class World:
 
 def rfc3339(time_s: float) -> str:
     """A time as the standard writes it."""
-    return np.datetime_as_string(np.datetime64(int(time_s * 1000), "ms"), timezone="UTC")
+    return str(np.datetime_as_string(np.datetime64(int(time_s), "s"), timezone="UTC"))
 
 
 PAST = {"startTs": rfc3339(NOW_S - 600), "endTs": rfc3339(NOW_S)}

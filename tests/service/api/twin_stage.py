@@ -7,14 +7,24 @@ import httpx
 import numpy as np
 
 from twinloop.service.api import build_app
-from twinloop.service.live import KindPicture, Picture
-from twinloop.service.security import Audit, Guard, Limits, LimitSettings, Rate, Tokens
+from twinloop.service.live import Foretold, KindPicture, Picture
+from twinloop.service.security import (
+    ROLES,
+    Audit,
+    Guard,
+    Limits,
+    LimitSettings,
+    Pseudonyms,
+    Rate,
+    Sight,
+    Tenancy,
+    Tokens,
+)
 from twinloop.twins import ATTRIBUTES
 
 CAPACITY = 12
-PLENTY = LimitSettings(
-    **{name: Rate(per_s=1e6, burst=1e9) for name, part in LimitSettings.model_fields.items() if "Rate" in str(part.annotation)}
-)
+ANY = Rate(per_s=1e6, burst=1e9)
+PLENTY = LimitSettings(roles=dict.fromkeys(ROLES, ANY), unknown=ANY, failures=ANY)
 
 
 def names_of(kind: str) -> list[str]:
@@ -38,11 +48,28 @@ def twins(kind: str, ids: list[str], slot: int, revision: int) -> KindPicture:
     )
 
 
+class Future:
+    """Everything is expected to be as many as its row, give or take one more with every slot."""
+
+    def __init__(self, platform) -> None:
+        self.platform = platform
+
+    def foretell(self, kind: str, attribute: str, horizon_s: float) -> Foretold:
+        picture = self.platform.runner.picture
+        steps, entities = int(horizon_s), len(picture.of(kind).ids)
+        ahead = np.arange(1, steps + 1)
+        mean = np.tile(np.arange(entities, dtype=np.float32), (steps, 1))
+        std = np.tile(ahead[:, None].astype(np.float32), (1, entities))
+        return Foretold(picture.time_s(picture.slot) + ahead.astype(np.float64), mean, std)
+
+
 class Stage:
     """A platform whose slots are told; `users` are (id, slice row) by row."""
 
     def __init__(self, platform, clock) -> None:
         self.platform, self.clock = platform, clock
+        tenancy = Tenancy(platform.grants, Pseudonyms(platform.records))
+        platform.sight = Sight(tenancy, platform.keeper, Future(platform))
         self.tokens = Tokens(platform.records, clock)
         self.guard = Guard(self.tokens, Limits(PLENTY, clock), clock)
         self.app = build_app(platform, self.guard, self.tokens, Audit(platform.records))
@@ -152,3 +179,5 @@ class Stage:
 
     def close(self) -> None:
         self.platform.runner.slot = -1
+        self.platform.stop()
+        self.platform.storage.close()

@@ -58,7 +58,7 @@ class Line:
 
     def __init__(self, url: str) -> None:
         self.events: list[dict[str, Any]] = []
-        self._socket = connect(url, max_size=None, open_timeout=PATIENCE_S)
+        self._socket = connect(url, max_size=None, open_timeout=PATIENCE_S, ping_interval=None)
         self._numbers = itertools.count(1)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:

@@ -177,7 +177,7 @@ class Acting:
         for name, told in [(name, told) for one in news for name, told in (one.effect or {}).items()]:
             if told["says"] == "seen":
                 self._unseen[name] = 0
-            elif told["says"] == "not seen":
+            elif told["says"] == "not seen" and self.dispatcher.sites[name].follows:
                 self._unseen[name] = self._unseen.get(name, 0) + 1
                 _log.warning("site %s: the effect of what it confirmed is not seen: %s", name, "; ".join(told["why"]))
                 if self._unseen[name] >= MOST_UNSEEN and not self.dispatcher.sites[name].distrusted:

@@ -241,6 +241,7 @@ class Effects:
         self._slots: deque[Usage] = deque(maxlen=_MEMORY_SLOTS)
         self._names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._watched: _Watched | None = None
+        self._disproved: dict[int, Table] = {}
 
     def note(self, picture: Picture, user_group: NDArray[np.int32]) -> None:
         """A slot is over."""
@@ -253,6 +254,10 @@ class Effects:
         ended = self._ended(whole=False)
         recent = list(self._slots)[-EFFECT_SLOTS:]
         shape = (held.before.shape[0], held.before.shape[1])
+        before = held.before.copy()
+        for cell, row in self._disproved.items():
+            before[cell] = row
+        held = held._replace(before=before)
         self._watched = _Watched(name, means(recent, shape), held, self._satisfied(list(self._slots)[-self._window :]))
         return ended
 
@@ -296,7 +301,16 @@ class Effects:
                 find(watched.before, after, watched.held, cell, row) for cell in cells for row in range(shape[1])
             ]
             told[site] = told_of(findings, *self._names) | {"slots": len(slots)}
+            self._learn(told[site]["says"], cells, watched.held)
         return told
+
+    def _learn(self, says: Says, cells: Sequence[int], held: Held) -> None:
+        """What cells hold before the next decision: what they held before this one, where its effect is not seen."""
+        for cell in cells:
+            if says == "seen":
+                self._disproved.pop(cell, None)
+            elif says == "not seen":
+                self._disproved[cell] = held.before[cell]
 
     def _satisfied(self, slots: Sequence[Usage]) -> tuple[float | None, int]:
         known = [one.satisfaction for one in slots if np.isfinite(one.satisfaction)]

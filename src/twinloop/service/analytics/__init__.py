@@ -6,7 +6,7 @@ from twinloop.service.analytics.models import PlmnId, Snssai
 from twinloop.service.analytics.models.form import Form, Some, written
 from twinloop.service.analytics.notify import Notifier, NotifyCounts, notify_forever
 from twinloop.service.analytics.nwdaf import Analytics, Identity, Wish
-from twinloop.service.analytics.problems import ProblemRoute, RefusalError
+from twinloop.service.analytics.problems import ProblemRoute, RefusalError, documented
 from twinloop.service.analytics.routes import nnwdaf_router
 from twinloop.service.analytics.settings import AnalyticsSettings, NotifySettings, Precision
 from twinloop.service.analytics.subscriptions import Document, RecordsPort, Subscriptions
@@ -31,6 +31,7 @@ __all__ = [
     "Subscriptions",
     "View",
     "Wish",
+    "documented",
     "nnwdaf_router",
     "notify_forever",
     "written",

@@ -55,6 +55,12 @@ class RefusalError(TwinloopError):
         self.headers = headers
 
 
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Problems with these statuses, as a route describes its answers."""
+    content: dict[str, Any] = {"application/problem+json": {"schema": {"type": "object"}}}
+    return {status: {"description": TITLES[status], "content": content} for status in statuses}
+
+
 def incorrect(param: str, reason: str, *, missing: bool = False) -> RefusalError:
     """A refusal of one query parameter, named as the standard names such causes."""
     needed = "MANDATORY" if missing or param == "event-id" else "OPTIONAL"

@@ -12,7 +12,7 @@ from twinloop.errors import TwinloopError
 from twinloop.service.analytics.envelopes import analytics_data
 from twinloop.service.analytics.models import EventFilter, EventsSubscription, Form, Requirement, TargetUe, written
 from twinloop.service.analytics.nwdaf import Analytics, Who, Wish
-from twinloop.service.analytics.problems import ProblemRoute, RefusalError, refused_query
+from twinloop.service.analytics.problems import ProblemRoute, RefusalError, documented, refused_query
 from twinloop.service.analytics.subscriptions import Subscriptions, wrong
 
 ANALYTICS = "/nnwdaf-analyticsinfo/v1/analytics"
@@ -35,9 +35,10 @@ def nnwdaf_router(
 
     Everything wrong here is application/problem+json with the standard's cause.
     """
-    router = APIRouter(route_class=ProblemRoute, tags=["NWDAF analytics"])
+    problems = documented(400, 401, 403, 404, 415, 429, 500, 503)
+    router = APIRouter(route_class=ProblemRoute, tags=["NWDAF analytics"], responses=problems)
 
-    @router.get(ANALYTICS, response_model=None)
+    @router.get(ANALYTICS, response_model=None, responses={204: {"description": "There is nothing to tell"}})
     def read_analytics(
         who: Annotated[Any, Depends(identity)],
         event_id: Annotated[str, Query(alias="event-id")],

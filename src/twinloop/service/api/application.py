@@ -1,11 +1,17 @@
 """The application: routes mounted, guarded and checked once, so that none is served that declares no permission."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 from fastapi import FastAPI
 from starlette.routing import Route
 
 from twinloop import __version__
 from twinloop.service.api import access, agents, ingest, network, system, twins
 from twinloop.service.api.acting import ROUTERS as ACTING
+from twinloop.service.api.collecting import Beacons, Preflight
+from twinloop.service.api.collecting import router as collection
 from twinloop.service.api.problems import add_problems, describe
 from twinloop.service.api.reports import Reports
 from twinloop.service.api.standards import add_standards
@@ -13,7 +19,7 @@ from twinloop.service.platform import Platform
 from twinloop.service.security import Audit, Guard, Tokens, check_routes
 from twinloop.service.watching import Metrics
 
-PUBLIC = frozenset({"GET /healthz", "GET /readyz", "GET /openapi.json", "GET /docs"})
+PUBLIC = frozenset({"GET /healthz", "GET /readyz", "GET /openapi.json", "GET /docs", "OPTIONS /cmcd"})
 
 _DESCRIPTION = """\
 A network digital twin that closes the loop, live. Reports go in at `/reports`; twins, their past and their future are
@@ -28,15 +34,30 @@ def build_app(platform: Platform, guard: Guard, tokens: Tokens, audit: Audit) ->
         version=__version__,
         description=_DESCRIPTION,
         redoc_url=None,
+        lifespan=_beside,
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.platform, app.state.guard, app.state.tokens, app.state.audit = platform, guard, tokens, audit
     app.state.metrics = Metrics(platform)
     add_problems(app)
-    app.router.routes.append(Route("/reports", Reports(platform, guard), methods=["POST"]))
-    for router in (*(part.router for part in (system, access, agents, twins, network, ingest)), *ACTING):
+    app.router.routes += [
+        Route("/reports", Reports(platform, guard), methods=["POST"]),
+        Route("/cmcd", Beacons(platform.players, guard), methods=["GET", "POST"]),
+        Route("/cmcd", Preflight(), methods=["OPTIONS"]),
+    ]
+    for router in (*(part.router for part in (system, access, agents, twins, network, ingest)), collection, *ACTING):
         app.include_router(router)
     add_standards(app, platform, guard)
     describe(app, PUBLIC)
     check_routes(app.routes, PUBLIC)
     return app
+
+
+@asynccontextmanager
+async def _beside(app: FastAPI) -> AsyncGenerator[None]:
+    """While the application serves, what runs beside it in its event loop."""
+    running = [asyncio.ensure_future(task()) for task in app.state.platform.tasks]
+    yield
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)

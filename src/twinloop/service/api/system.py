@@ -65,6 +65,7 @@ async def system(request: Request, _: Annotated[Identity, Depends(Requires(Permi
             "backlog_events": runner.backlog,
             "refused_busy": platform.intake.refused_busy,
         },
+        "links": {name: told() for name, told in platform.links.items()},
         "timing_s": dict(runner.timing.last_s),
         "sites": platform.dispatcher.told(),
     }

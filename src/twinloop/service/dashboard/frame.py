@@ -11,6 +11,7 @@ from twinloop.service.dashboard.visits import Visit
 from twinloop.service.dashboard.widgets import Pulse, ThemeSwitch, heading, pill, shade
 from twinloop.service.dashboard.words import MODES, number
 
+FORBIDDEN = 403
 WAITING = "/decisions?state=waiting&limit=100"
 SLOW_S = 3.0
 _UNFOLD = """(event) => {
@@ -72,8 +73,8 @@ def _top(visit: Visit) -> None:
     banner.move(target_index=0)
 
     def beat(answer: Answer) -> None:
-        if answer.status == 403:
-            pulse.say("")
+        pulse.set_visibility(answer.status != FORBIDDEN)
+        if answer.status == FORBIDDEN:
             return
         text, tone = _alarm(answer)
         banner.set_text(text)
@@ -125,6 +126,9 @@ def _navigation(visit: Visit, here: str) -> None:
                     _count(visit)
             if place.path == here:
                 link.props["aria-current"] = "page"
+            if place.permission not in visit.caller.permissions:
+                link.classes("tl-locked")
+                link.props["title"] = link.props["aria-description"] = visit.caller.why_not(place.permission)
 
 
 def _count(visit: Visit) -> None:

@@ -99,12 +99,15 @@ async def _lead(request: Request) -> Response:
 
 @asynccontextmanager
 async def _running() -> AsyncGenerator[None]:
-    """NiceGUI's pages live once in a process: a second application beside the first is served without them."""
+    """NiceGUI's pages live once in a process: a second application beside the first is served without them.
+
+    Only NiceGUI's own part of the shell's lifespan is run. What `ui.run_with` adds to it looks for the server among all
+    objects of the process, and CPython 3.11 breaks tuples that another thread is building meanwhile.
+    """
     if pages_application.is_started:
         yield
         return
-    shell = _pages()
-    async with shell.router.lifespan_context(shell):
+    async with pages_application.router.lifespan_context(pages_application):
         yield
 
 
@@ -114,9 +117,9 @@ def _pages() -> FastAPI:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     style = (Path(__file__).parent / "widgets" / "style.css").read_text(encoding="utf-8")
     ui.add_head_html(f"{_THEME}<style>{style}</style>", shared=True)
+    ui.page("/sign-in", favicon=_ICON)(_sign_in)
     for path, build in PAGES.items():
         _register(path, build)
-    ui.page("/sign-in", favicon=_ICON)(_sign_in)
     shell = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     ui.run_with(
         shell,

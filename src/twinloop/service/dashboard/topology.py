@@ -1,4 +1,4 @@
-"""What stands in the network, as the API tells it: cells with their place and server, servers, slices."""
+"""What stands in the network, as the API tells it at `/network`: cells with their place and server."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,25 +6,24 @@ from typing import Any
 
 from twinloop.service.dashboard.asking import Answer
 
+NETWORK = "/network"
 Place = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class StandingCell:
-    """A cell; `place_m` is None where the API does not tell."""
+    """A cell; `place_m` is None where it moves."""
 
     name: str
     place_m: Place | None
     server: str
-    bandwidth_hz: float | None
 
 
 def cells_of(answer: Answer) -> tuple[StandingCell, ...]:
     """Cells in the order of their numbers, by which reports name the serving one; none where there is no answer."""
     found: Sequence[Mapping[str, Any]] = answer.get("cells", ())
     return tuple(
-        StandingCell(str(one["id"]), _place(one.get("position_m")), str(one.get("server", "")), one.get("bandwidth_hz"))
-        for one in found
+        StandingCell(str(one["name"]), _place(one.get("position_m")), str(one.get("server", ""))) for one in found
     )
 
 

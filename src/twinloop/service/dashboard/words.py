@@ -117,7 +117,8 @@ def number(value: float | None) -> str:
     if size == 0 or (size >= 1 and float(value).is_integer()):
         return f"{value:,.0f}"
     decimals = next((places for below, places in _DECIMALS_BELOW if size < below), 0)
-    return f"{value:,.{decimals}f}"
+    text = f"{value:,.{decimals}f}"
+    return "0" if not text.strip("-0.,") else text
 
 
 def quantity(value: float | None, unit: str) -> str:

@@ -2,5 +2,6 @@
 
 from twinloop.service.intake.ledger import Ledger, SourceState
 from twinloop.service.intake.pipeline import Ack, Bounds, BusyError, Intake
+from twinloop.service.intake.players import MOST_BYTES, Players, reports_of
 
-__all__ = ["Ack", "Bounds", "BusyError", "Intake", "Ledger", "SourceState"]
+__all__ = ["MOST_BYTES", "Ack", "Bounds", "BusyError", "Intake", "Ledger", "Players", "SourceState", "reports_of"]

@@ -16,6 +16,7 @@ import numpy as np
 from twinloop.errors import TwinloopError
 from twinloop.network.formats import Accepted, Batch, Receipt, Refusal, Rows, check, pack
 from twinloop.service.intake.ledger import Ledger
+from twinloop.service.intake.placing import Entity, refusals_of
 from twinloop.service.live import Members
 from twinloop.storage import NewEvent, RefusedRow, Storage
 
@@ -63,7 +64,8 @@ class _Waiting:
 class Intake:
     """Checks batches and commits them in groups, one group at a time, so that events reach the twins in their order.
 
-    `deliver(event, received_s, rows)` gets what is durable and new, `receipts(source, receipts)` what sites say.
+    `deliver(event, received_s, rows)` gets what is durable and new, `receipts(source, receipts)` what sites say;
+    `observed(source, rows)` is told of what was delivered.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Intake:
         self.ledger = Ledger()
         self.bounds = bounds or Bounds()
         self.refused_busy = 0
+        self.observed: Callable[[str, tuple[Rows, ...]], None] = lambda source, rows: None
         self._storage = storage
         self._members = members
         self._clock = clock
@@ -108,7 +111,7 @@ class Intake:
         self.admit(size_bytes)
         now = self._clock()
         shift_s = self.ledger.sent(batch.source, now, batch.sent_s, size_bytes, self.bounds.skew_tolerance_s)
-        accepted = self._placed(_shifted(check(batch, now), shift_s))
+        accepted = self._placed(batch, _shifted(check(batch, now), shift_s))
         rows = sum(len(part.ids) for part in accepted.rows)
         event = NewEvent(batch.source, batch.sequence, now, rows, pack(accepted.rows))
         ack: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
@@ -118,20 +121,23 @@ class Intake:
             self._committing = asyncio.create_task(self._commit())
         return await ack
 
-    def _placed(self, accepted: Accepted) -> Accepted:
+    def _placed(self, batch: Batch, accepted: Accepted) -> Accepted:
         """Without the rows of entities that have no place here."""
         rows: list[Rows] = []
-        refused = list(accepted.refused)
+        astray: dict[Entity, str] = {}
         for part in accepted.rows:
-            names = zip(part.ids, part.slices, part.groups, strict=True)
+            names = list(zip(part.ids, part.slices, part.groups, strict=True))
             why = [self._members.why_not(part.kind, name, of, group) for name, of, group in names]
             if any(why):
-                refused += [
-                    Refusal(index, part.kind, part.ids[index], reason, "") for index, reason in enumerate(why) if reason
-                ]
+                kind = part.kind[:-1]
+                astray |= {(kind, *who): reason for who, reason in zip(names, why, strict=True) if reason}
                 part = _only(part, [at for at, reason in enumerate(why) if not reason])
             if part.ids:
                 rows.append(part)
+        if not astray:
+            return accepted
+        told = refusals_of(batch, astray, {refusal.index for refusal in accepted.refused})
+        refused = sorted((*accepted.refused, *told), key=lambda refusal: refusal.index)
         return replace(accepted, rows=tuple(rows), refused=tuple(refused))
 
     async def _commit(self) -> None:
@@ -154,6 +160,7 @@ class Intake:
         else:
             self.ledger.kept(source, sequence, one.event.rows, len(one.accepted.refused))
             self._deliver(number, one.event.received_s, one.accepted.rows)
+            self.observed(source, one.accepted.rows)
             self._keep_refusals(one)
         if one.batch.receipts:
             self._receipts(source, one.batch.receipts)

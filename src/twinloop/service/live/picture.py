@@ -107,7 +107,7 @@ class Picture:
             raise KeyError(kind)
         return getattr(self, name)
 
-    def time_s(self, slot: float) -> float:
+    def time_s(self, slot: int | float) -> float:
         """When a slot began, epoch seconds."""
         return self.epoch_s + slot * self.slot_s
 

@@ -6,6 +6,7 @@ from twinloop.service.mqtt.client import AcknowledgingClient
 from twinloop.service.mqtt.served import Served
 from twinloop.service.mqtt.topics import Topic, topic_of
 
+_NOTHING = -1
 _encode = msgspec.json.Encoder().encode
 
 
@@ -25,9 +26,8 @@ class Outward:
             number = await self._served.news(number)
 
     async def _site(self, client: AcknowledgingClient, site: str) -> None:
-        stands = ((Topic.PLAN, self._served.plan(site)), (Topic.COMMAND, self._served.command(site)))
-        for topic, document in stands:
-            if document is None or self._published.get((site, topic)) == document.revision:
-                continue
-            await client.publish(topic_of(site, topic), _encode(document), qos=1, retain=True)
-            self._published[site, topic] = document.revision
+        for topic, given in ((Topic.PLAN, self._served.plan), (Topic.COMMAND, self._served.command)):
+            document = given(site, self._published.get((site, topic), _NOTHING))
+            if document is not None:
+                await client.publish(topic_of(site, topic), _encode(document), qos=1, retain=True)
+                self._published[site, topic] = document.revision

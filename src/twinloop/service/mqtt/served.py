@@ -12,8 +12,8 @@ from twinloop.storage import Storage
 class Served:
     """The parts of a server that messages reach, and where what is published comes from.
 
-    `server` is its lasting name, `clock` gives epoch seconds. `plan` and `command` give what stands for a site, None
-    for nothing yet; `news(number)` waits for a slot after `number`, not much longer than a slot, and gives the last.
+    `server` is its lasting name, `clock` gives epoch seconds. `plan` and `command` give what stands for a site if it is
+    another than revision `after`; `news(number)` waits for a slot after `number`, or some seconds, and gives the last.
     """
 
     server: str
@@ -21,6 +21,6 @@ class Served:
     intake: Intake
     storage: Storage
     sites: Collection[str]
-    plan: Callable[[str], Plan | None]
-    command: Callable[[str], Command | None]
+    plan: Callable[[str, int], Plan | None]
+    command: Callable[[str, int], Command | None]
     news: Callable[[int], Awaitable[int]]

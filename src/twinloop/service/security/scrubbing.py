@@ -86,10 +86,10 @@ def _under(name: str, value: object, depth: int) -> Any:
     return GONE if _NAME.search(name) and value not in (None, "") else scrubbed(value, depth + 1)
 
 
-class SecretFilter(logging.Filter):
+class SecretFilter:
     """Takes secrets out of log records: message, arguments, traceback, and whatever was attached by `extra`.
 
-    Belongs on handlers: a filter of a logger does not see what its children log.
+    For `Handler.addFilter`: a filter of a logger does not see what its children log.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

@@ -1,12 +1,12 @@
 """Management of the twin over HTTP, the addresses those of 3GPP TS 28.532: what it can do, jobs, reports, its loops."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 
-from twinloop.service.analytics import Form, ProblemRoute, RefusalError, written
+from twinloop.service.analytics import Form, ProblemRoute, RefusalError, documented, written
 from twinloop.service.standards.closed_loop import Mode, closed_control_loops
 from twinloop.service.standards.ndt import NdtJobs
 from twinloop.service.standards.ndt_forms import NdtJob
@@ -20,7 +20,12 @@ def management_router(jobs: NdtJobs, mode: Callable[[], Mode], identity: Callabl
 
     Everything wrong here is application/problem+json.
     """
-    router = APIRouter(route_class=ProblemRoute, tags=["Twin management"], dependencies=[Depends(identity)])
+    router = APIRouter(
+        route_class=ProblemRoute,
+        tags=["Twin management"],
+        dependencies=[Depends(identity)],
+        responses=documented(400, 401, 403, 404, 429, 503),
+    )
 
     @router.get(FUNCTION, response_model=None)
     async def read_function() -> Response:
@@ -55,7 +60,7 @@ def management_router(jobs: NdtJobs, mode: Callable[[], Mode], identity: Callabl
         return _answered(jobs.report(job_id))
 
     @router.get(ROOT + "/ClosedControlLoop={name}", response_model=None)
-    async def read_loop(name: Annotated[str, "internal or external"]) -> Response:
+    async def read_loop(name: str) -> Response:
         """One of the two loops."""
         loops = {loop.id: loop for loop in closed_control_loops(mode())}
         if name not in loops:

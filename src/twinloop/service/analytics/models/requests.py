@@ -9,7 +9,6 @@ from twinloop.service.analytics.models.form import (
     Count,
     DateTime,
     Form,
-    Level,
     NetworkAreaInfo,
     Ratio,
     Snssai,
@@ -122,7 +121,7 @@ class EventSubscription(Form):
     repetition_period: int | None = None
     matching_dir: str | None = None
     load_level_threshold: int | None = None
-    nsi_level_thrds: Some[Level] | None = None
+    nsi_level_thrds: Some[Count] | None = None
     ran_ue_throu_thds: Some[BitRate] | None = None
     cong_thresholds: Some[ThresholdLevel] | None = None
     nw_perf_requs: Some[NetworkPerfRequirement] | None = None

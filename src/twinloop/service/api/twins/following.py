@@ -148,18 +148,14 @@ class Follower:
     def _told(
         self, change: Change, view: View, news: dict[str, _News], gone: dict[str, list[str]]
     ) -> Iterator[Message]:
-        blocks: list[tuple[str, Rows]] = [
-            (noun, found.rows[begin : begin + AT_ONCE])
-            for noun, found in news.items()
-            for begin in range(0, len(found.rows), AT_ONCE)
-        ]
-        if gone and not blocks:
-            blocks = [(next(iter(gone)), np.empty(0, np.int64))]
+        parts = _packed({noun: found.rows for noun, found in news.items()})
+        if gone and not parts:
+            parts = [[]]
         head = {"slot": change.number, "after": self.after, "time_s": change.picture.time_s(change.number)}
         head |= {"held": change.held} if view.is_whole else {}
-        for place, (noun, rows) in enumerate(blocks, 1):
-            last = place == len(blocks)
-            twins = list(self._twins(noun, rows, news[noun].heard[rows], view))
+        for place, part in enumerate(parts, 1):
+            last = place == len(parts)
+            twins = [twin for noun, rows in part for twin in self._twins(noun, rows, news[noun].heard[rows], view)]
             told = {**head, "twins": twins, "gone": gone if last else {}}
             yield Message("change", encode(told), change.number if last else None)
 
@@ -170,3 +166,18 @@ class Follower:
         for twin, new in zip(twins_of(view, table, rows, wanted), heard.tolist(), strict=True):
             fresh = {table.attributes[at].name for at, there in zip(columns, new, strict=True) if there}
             yield twin | {"reported": {name: told for name, told in twin["reported"].items() if name in fresh}}
+
+
+def _packed(rows: dict[str, Rows]) -> list[list[tuple[str, Rows]]]:
+    """Rows by noun, in parts of at most `AT_ONCE` twins."""
+    parts: list[list[tuple[str, Rows]]] = []
+    room = 0
+    for noun, left in rows.items():
+        while len(left):
+            if room == 0:
+                parts.append([])
+                room = AT_ONCE
+            taken, left = left[:room], left[room:]
+            parts[-1].append((noun, taken))
+            room -= len(taken)
+    return parts

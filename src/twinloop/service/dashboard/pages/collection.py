@@ -55,7 +55,9 @@ def show_collection(visit: Visit, request: Request) -> None:
 def _sources(visit: Visit) -> None:
     panel = Panel("Sources", "Missing: numbers of batches that were passed over. Doubled: came twice, counted once.")
     with panel:
-        table = Table("Sources", _SOURCES, "Nobody has reported yet. Start an agent: twinloop agent --help", cards=True)
+        table = Table(
+            "Sources", _SOURCES, "Nobody has reported yet. An agent is started by: twinloop agent --help", cards=True
+        )
 
     def show(answer: Answer) -> None:
         if panel.settle(answer):

@@ -10,6 +10,7 @@ from twinloop.service.dashboard.asking import Answer, path_of
 from twinloop.service.dashboard.frame import framed
 from twinloop.service.dashboard.visits import Visit
 from twinloop.service.dashboard.widgets import (
+    Cell,
     Column,
     Facts,
     Guarded,
@@ -29,7 +30,7 @@ from twinloop.service.dashboard.words import STATES, UNKNOWN, number, share
 
 _SHOWN = 60
 _WAITING = "waiting"
-_LIST = [Column("Made"), Column("State"), Column("Moves at most", "num")]
+_LIST = [Column("Made"), Column("State")]
 _POOLS = [Column("Cell or server"), Column("Stands"), Column("Proposed"), Column("What would change")]
 _CANDIDATES = [Column("Candidate"), Column("Score", "num"), Column("Safety"), Column("")]
 _STEPS = [Column("State"), Column("By"), Column("When"), Column("Comment")]
@@ -78,9 +79,9 @@ class _Page:
 
 
 def _line(decision: Mapping[str, Any], chosen: bool) -> Row:
-    made = {"at": decision["made_s"], "href": f"/decisions?id={decision['id']}"}
-    moves = UNKNOWN if decision.get("kind") == "slice" else share(decision["largest_change"])
-    return Row(decision["id"], [made, state(_words(decision["state"])), moves], "picked" if chosen else "")
+    made: Cell = {"at": decision["made_s"], "href": f"/decisions?id={decision['id']}"}
+    about = f"moves {share(decision['largest_change'])}" if decision.get("kind") != "slice" else "order of a slice"
+    return Row(decision["id"], [made, state(_words(decision["state"]), about)], "picked" if chosen else "")
 
 
 class _Evidence:
@@ -105,7 +106,7 @@ class _Evidence:
                 "change": "Moves at most",
                 "by": "Decided by",
                 "revision": "Order number",
-                "satisfaction": "Satisfaction before → after",
+                "satisfaction": "Satisfaction before, after",
             }
         )
         heading("Shares of slices, cell by cell and server by server", 3)
@@ -154,7 +155,7 @@ class _Evidence:
         self._facts.say("change", share(one.get("largest_change")))
         self._facts.say("by", one.get("by") or UNKNOWN)
         self._facts.say("revision", UNKNOWN if one.get("revision") is None else str(one["revision"]))
-        self._facts.say("satisfaction", f"{share(before)} → {share(after)}")
+        self._facts.say("satisfaction", f"{share(before)} → {share(after)}" if after is not None else share(before))
 
     def _ask_approve(self) -> None:
         self._ask(

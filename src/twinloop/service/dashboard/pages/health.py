@@ -33,7 +33,7 @@ _PARTS = {
     "act": "tell commands and listeners",
 }
 _SLOT_S = 1.0
-_TIMES = [Column("Part of a slot"), Column("Share of a second"), Column("Took", "num")]
+_TIMES = [Column("Part of a slot"), Column("Took, of a second")]
 _SITES = [
     Column("Site"),
     Column("State"),
@@ -123,7 +123,7 @@ def _time(name: str, seconds: float) -> Row:
     part = seconds / _SLOT_S
     tone = "good" if part < 0.5 else "warn" if part < 0.8 else "bad"
     told = duration(seconds)
-    return Row(name, [_PARTS.get(name, name), {"bar": part, "tone": tone, "title": told}, told])
+    return Row(name, [_PARTS.get(name, name), {"bar": part, "tone": tone, "text": told, "title": told}])
 
 
 class _Sites:

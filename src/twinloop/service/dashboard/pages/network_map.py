@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from twinloop.service.dashboard.asking import Answer, path_of
 from twinloop.service.dashboard.frame import framed
-from twinloop.service.dashboard.topology import StandingCell, box_around, cells_of, server_places
+from twinloop.service.dashboard.topology import NETWORK, StandingCell, box_around, cells_of, server_places
 from twinloop.service.dashboard.visits import Visit
 from twinloop.service.dashboard.widgets import (
     KINDS,
@@ -25,6 +25,7 @@ from twinloop.service.dashboard.widgets import (
     Table,
     age,
     meter,
+    reason,
     twin_link,
 )
 from twinloop.service.dashboard.words import UNKNOWN, attribute, newest_s, reported, shown
@@ -87,6 +88,7 @@ class _Page:
         self._cells: tuple[StandingCell, ...] = ()
         self._area_m: Sequence[float] | None = None
         self._users: Answer | None = None
+        self._no_cells = ""
         self._picked = ("", "")
         self._panel = Panel("The network now")
         with self._panel.tools:
@@ -113,7 +115,7 @@ class _Page:
                 _server_row,
             )
         asked = ",".join((_EAST, _NORTH, "serving_cell", *(name for name in _BY_VALUE if name in _CHOICES)))
-        visit.watch("/network/cells", self._show_cells, _SLOW_S)
+        visit.watch(NETWORK, self._show_cells, _SLOW_S)
         visit.watch(path_of("twins", "user", limit=MOST_USERS, fields="reported", attributes=asked), self._show_users)
 
     def _list_of(self, visit: Visit, kind: str, title: str, table: Table, row: Any) -> None:
@@ -132,8 +134,8 @@ class _Page:
             self._show_users(self._users)
 
     def _show_cells(self, answer: Answer) -> None:
-        self._cells = cells_of(answer)
-        self._area_m = answer.get("area_m")
+        self._cells, self._area_m = cells_of(answer), answer.get("area_m")
+        self._no_cells = "" if answer.ok else reason(answer)[0]
 
     def _show_users(self, answer: Answer) -> None:
         self._users = answer
@@ -150,11 +152,11 @@ class _Page:
         places = [*zip(crowd.x_m, crowd.y_m, strict=True)]
         places += [cell.place_m for cell in self._cells if cell.place_m is not None]
         box = box_around(places, self._area_m)
-        self._panel.tell("" if box else "Nobody has told where they are yet. Start an agent: twinloop agent --help")
+        self._panel.tell("" if box else "Nobody whom you may see has told where they are yet.")
         if box is not None:
             self._map.stage(_scene(box, self._cells))
             self._map.paint(legend)
-            self._map.show(crowd, _note(len(twins), len(crowd.ids), bool(self._cells)))
+            self._map.show(crowd, _note(len(twins), len(crowd.ids), self._no_cells))
 
     def _colours(self, twins: Sequence[Mapping[str, Any]]) -> tuple[Legend, Any]:
         chosen = _BY_VALUE.get(self._by)
@@ -211,15 +213,13 @@ def _scene(box: tuple[float, float, float, float], cells: Sequence[StandingCell]
     )
 
 
-def _note(twins: int, placed: int, cells: bool) -> str:
+def _note(twins: int, placed: int, no_cells: str) -> str:
     parts = [f"{placed} people on the map"]
     if placed < twins:
         parts.append(f"{twins - placed} have not told where they are")
     if twins >= MOST_USERS:
         parts.append(f"only the first {MOST_USERS:,} are drawn")
-    if not cells:
-        parts.append("this server does not tell where cells stand")
-    return "; ".join(parts) + "."
+    return "; ".join(parts) + "." + (f" Cells and servers: {no_cells}" if no_cells else "")
 
 
 def _bar(twin: Mapping[str, Any], name: str) -> Cell:

@@ -53,7 +53,7 @@ class _Page:
         self._loads: dict[str, float | None] = {}
         self._panel = Panel("Promised, reserved, used")
         with self._panel:
-            self._table = Table("Slices", _SLICES, "The scenario has no slices.", cards=True)
+            self._table = Table("Slices", _SLICES, "There is no slice that you may see.", cards=True)
         self._pools = Panel("Where it is reserved", "Of each cell its bandwidth, of each server its computing.")
         with self._pools:
             self._legend = ui.element("div").classes("tl-legend")

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from twinloop.service.dashboard.asking import Answer, path_of
 from twinloop.service.dashboard.frame import framed
-from twinloop.service.dashboard.topology import StandingCell, cells_of
+from twinloop.service.dashboard.topology import NETWORK, StandingCell, cells_of
 from twinloop.service.dashboard.visits import Visit
 from twinloop.service.dashboard.widgets import Cell, Column, Panel, Row, Table, age, meter, plain_button, twin_link
 from twinloop.service.dashboard.words import attribute, fidelity, newest_s, reported, shown
@@ -65,7 +65,7 @@ class _List:
                 self._count = ui.label("").classes("tl-note").props("role=status")
                 self._after = plain_button("Next", lambda: self._turn(1))
         if kind == "user":
-            visit.watch("/network/cells", self._know_cells, _SLOW_S)
+            visit.watch(NETWORK, self._know_cells, _SLOW_S)
             visit.watch("/slices", self._know_slices, _SLOW_S)
         self._watch = visit.watch(self._address(), self._show, _LIST_S)
 

@@ -7,6 +7,7 @@ from nicegui import ui
 from nicegui.element import Element
 
 INK, MUTED, LINE, ACCENT, SECOND = "var(--ink)", "var(--muted)", "var(--line)", "var(--accent)", "var(--second)"
+FONT = "DejaVu Sans, Noto Sans, Segoe UI, system-ui, sans-serif"
 Point = tuple[float, float | None]
 
 
@@ -54,19 +55,19 @@ def _options() -> dict[str, Any]:
         "axisLabel": {"color": MUTED, "fontSize": 12, "hideOverlap": True},
         "axisLine": {"lineStyle": {"color": LINE}},
         "splitLine": {"lineStyle": {"color": LINE}},
-        "nameTextStyle": {"color": MUTED, "align": "left"},
+        "nameTextStyle": {"color": MUTED, "align": "right"},
     }
     ends = {**axis["axisLabel"], "alignMinLabel": "left", "alignMaxLabel": "right"}
     return {
         "animation": False,
         "grid": {"left": 8, "right": 16, "top": 34, "bottom": 28, "containLabel": True},
-        "textStyle": {"fontFamily": "inherit"},
+        "textStyle": {"fontFamily": FONT},
         "legend": {
             "top": 0,
             "right": 8,
             "icon": "roundRect",
             "itemGap": 18,
-            "textStyle": {"color": INK},
+            "textStyle": {"color": INK, "fontFamily": FONT},
             "data": ["reported", "foretold"],
         },
         "tooltip": {"trigger": "axis", "confine": True},

@@ -143,7 +143,7 @@ export default {
              :style="place(mark)" @click="pick(mark.kind, mark.id)">
             <title>{{ mark.kind }} {{ mark.id }}</title>
             <path :d="shape(mark.kind)" />
-            <text :y="mark.kind === 'cell' ? -14 : 20" text-anchor="middle">{{ mark.id }}</text>
+            <text :y="mark.kind === 'cell' ? 21 : -13" text-anchor="middle">{{ mark.id }}</text>
           </g>
         </svg>
         <div v-else class="tl-map-empty">waiting for the first picture of the network …</div>

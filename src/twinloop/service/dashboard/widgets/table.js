@@ -52,7 +52,7 @@ export default {
                   </div>
                   <span :class="c.tone">{{ c.text }}</span>
                 </div>
-                <a v-else-if="c.href" class="tl-link" :href="prefix + c.href">{{ c.text }}</a>
+                <a v-else-if="c.href" class="tl-link" :href="prefix + c.href" :title="c.at ? both(c.at) : undefined">{{ c.at ? local(c.at) : c.text }}<small v-if="c.at">{{ age(c.at) }}</small></a>
                 <span v-else-if="c.pill" class="tl-pill" :class="c.tone" :title="c.title">{{ c.text }}</span>
                 <time v-else-if="c.at" :title="both(c.at)">{{ c.only === "age" ? age(c.at) : local(c.at) }}<small v-if="!c.only">{{ age(c.at) }}</small></time>
                 <code v-else-if="c.code" :title="c.title">{{ c.text }}</code>
