@@ -1,4 +1,4 @@
-"""The peer of benchmarks/ingest.py: a service for reports as one would first write it. `python ingest_peer.py DB PORT`."""
+"""The peer of benchmarks/ingest.py: a service as one would first write it. `python ingest_peer.py DB PORT`."""
 
 import json
 import sqlite3

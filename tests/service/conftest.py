@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from twinloop import scenario
-from twinloop.service.platform import Platform, Settings
+from twinloop.service.live_platform import Platform, Settings
 from twinloop.storage import open_storage
 
 

@@ -11,8 +11,8 @@ from twinloop.errors import TwinloopError
 from twinloop.network import Command, Plan
 from twinloop.scenario import Scenario
 from twinloop.service.api import build_app
+from twinloop.service.live_platform import Platform, Settings, steady_clock
 from twinloop.service.mqtt import Bridge, Broker, Served
-from twinloop.service.platform import Platform, Settings, steady_clock
 from twinloop.service.security import Audit, Guard, Limits, LimitSettings, Tokens
 from twinloop.storage import open_storage
 

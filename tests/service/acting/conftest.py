@@ -1,7 +1,7 @@
-"""Acting on three sites without a loop: pictures, verdicts and actions of their shape, and a loop that is only asked."""
+"""Acting on three sites without a loop: pictures, verdicts and actions of their shape, a loop that is only asked."""
 
-from concurrent.futures import Future
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -126,11 +126,15 @@ def make_verdict(bandwidth_hz: np.ndarray | None = None, code: int = 0) -> Verdi
 
 @dataclass
 class Loop:
-    """What decisions see of a loop: what it stands on, and whether an adoption is still safe."""
+    """What acting sees of a loop: what it stands on, whether an adoption is still safe, and its table of slices.
+    `between` happens before the next job.
+    """
 
     code: int = 0
     revision: int = 100
     stands: object = "first"
+    table: object = None
+    changes: int = 0
     adopted: list = field(default_factory=list)
     between: object = None
 
@@ -146,6 +150,12 @@ class Loop:
             self.revision += 1
             self.stands = approved
         return self.code, self.revision
+
+    def now(self):
+        return SimpleNamespace(slices=self.table), None
+
+    def change_slices(self, table):
+        self.table, self.changes = table, self.changes + 1
 
     def standing(self):
         return self.stands
@@ -231,9 +241,3 @@ class Network:
 @pytest.fixture
 def network(dispatcher, clock) -> Network:
     return Network(dispatcher, clock)
-
-
-def done(value=None) -> Future:
-    future: Future = Future()
-    future.set_result(value)
-    return future

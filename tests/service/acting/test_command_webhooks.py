@@ -1,4 +1,4 @@
-"""Commands that are delivered: signed, tried again, never twice for what is overtaken, and only where that is allowed."""
+"""Commands that are delivered: signed, tried again, never for what is overtaken, and only where that is allowed."""
 
 import hashlib
 import hmac

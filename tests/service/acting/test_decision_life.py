@@ -128,7 +128,7 @@ def test_what_is_superseded_cannot_be_approved_not_even_by_who_was_about_to(desk
     old = desk.decide()
     newer: list[Decision] = []
     desk.ground.between = lambda: newer.append(desk.decide(bandwidth_hz=moved(0.2)))
-    with pytest.raises(DecisionError, match="is superseded by now: decision .* is newer"):
+    with pytest.raises(DecisionError, match=r"is superseded by now: decision .* is newer"):
         desk.decisions.approve(old.id, "ann")
     assert (old.state, newer[0].state) == ("superseded", "waiting")
     assert desk.ground.adopted == []

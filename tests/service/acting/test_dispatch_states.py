@@ -1,5 +1,5 @@
-"""The states of a site (docs/acting.md), with a clock that is moved: nobody is waited for for ever, nothing is confirmed
-that nobody did.
+"""The states of a site (docs/acting.md), with a clock that is moved: nobody is waited for without end, and nothing is
+confirmed that nobody did.
 """
 
 import numpy as np

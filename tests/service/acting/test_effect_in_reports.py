@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from service.acting.conftest import CELL_HZ, CELLS, SLICES, even, make_picture, moved
 
-from twinloop.scenario import build_world
+from twinloop.scenario.physics import build_radio
 from twinloop.service.acting.effect import (
     EFFECT_SLOTS,
     SETTLING_SLOTS,
@@ -27,7 +27,7 @@ GROUPS = np.array([-1, -1, -1, -1, -1, 0, 0], np.int32)
 
 @pytest.fixture(scope="session")
 def radio(three_sites):
-    return build_world(three_sites)[1].radio
+    return build_radio(three_sites)
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def test_the_table_of_efficiency_is_the_twins_own_model(radio, efficiency):
 
 
 def people(held_hz: np.ndarray, efficiency: Efficiency, rng, share: float = 1.0, cell: int = 0) -> list[dict]:
-    """Two users of `premium`, three of `standard` and two of a multicast group, who take a share of what slices hold."""
+    """Two users of `premium`, three of `standard`, two of a multicast group, who take a share of what slices hold."""
     told = []
     for row, count in ((0, 2), (1, 3)):
         for sinr_db in rng.uniform(5.0, 25.0, count):

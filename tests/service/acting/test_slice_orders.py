@@ -1,7 +1,6 @@
 """Orders of slices: judged, consented to, applied on the loop's thread, and standing after a restart."""
 
 import threading
-from types import SimpleNamespace
 
 import pytest
 from service.acting.conftest import Loop, Sleepers, make_picture
@@ -33,32 +32,22 @@ class Shop:
     def __init__(self, scenario, records, clock, mode="advise", limits=None) -> None:
         self.scenario, self.records, self.clock = scenario, records, clock
         specs = [SliceSpec(**entry.model_dump()) for entry in scenario.slices]
-        self.table = end_slice(table_from_specs(specs, len(specs)), 2)
-        self.answer, self.asked, self.changes = ADMITTED, [], 0
+        self.ground = Loop(table=end_slice(table_from_specs(specs, len(specs)), 2))
+        self.answer, self.asked = ADMITTED, []
         self.meanwhile = lambda: None
         self.authority = Authority(records, clock, (mode, limits or Limits()), Quiet())
         self.grants = Grants(records, clock)
-        self.decisions = Decisions(records, clock, Loop(), self.authority, Sleepers())
+        self.decisions = Decisions(records, clock, self.ground, self.authority, Sleepers())
         self.decisions.remember()
-        self.slices = Slices(
-            scenario, records, clock, self, self.judge, self.grants, self.authority, self.decisions
-        )
+        who = (self.grants, self.authority, self.decisions)
+        self.slices = Slices(scenario, records, clock, self.ground, self.judge, *who)
         self.slices.remember()
-        self.table = self.slices.restored(self.table)
+        self.ground.table = self.slices.restored(self.ground.table)
 
     def judge(self, loop, state, table, order):
         self.asked.append((order[0], float(order[1].target_bps[order[0]]), float(order[1].floor_share[order[0]])))
         self.meanwhile()
         return self.answer
-
-    def run(self, job):
-        return job()
-
-    def now(self):
-        return SimpleNamespace(slices=self.table), None
-
-    def change_slices(self, table):
-        self.table, self.changes = table, self.changes + 1
 
     def order(self, change, who=OPERATOR, *, check=False, tenant="", name=None, sst=None, sd=None, **promises):
         wanted = Asked(name=name, sst=sst, sd=sd, promises=Promises(**promises), tenant=tenant)
@@ -71,9 +60,9 @@ class Shop:
 
     def picture(self):
         picture = make_picture()
-        picture.slice_active[:] = self.table.active
-        picture.target_bps[:] = self.table.target_bps
-        picture.floor_share[:] = self.table.floor_share
+        picture.slice_active[:] = self.ground.table.active
+        picture.target_bps[:] = self.ground.table.target_bps
+        picture.floor_share[:] = self.ground.table.floor_share
         return picture
 
 
@@ -95,7 +84,7 @@ def test_an_admitted_order_of_an_operator_stands_at_once(shop):
     order = here.order("create", name="multicast", target_bps=2e6, floor_share=0.2)
     assert (order.state, order.part, order.decision) == ("applied", 1.0, None)
     assert here.asked == [(2, 2e6, pytest.approx(0.2))]
-    assert bool(here.table.active[2]) and float(here.table.target_bps[2]) == 2e6
+    assert bool(here.ground.table.active[2]) and float(here.ground.table.target_bps[2]) == 2e6
     assert here.row("multicast")["state"] == "standing" and here.row("multicast")["since_s"] == here.clock.now_s
 
 
@@ -105,7 +94,7 @@ def test_a_refused_order_changes_nothing_and_says_what_would_fit(shop):
     order = here.order("create", name="multicast", target_bps=2e6, floor_share=0.2)
     assert (order.state, order.breaks, order.lacks, order.part) == ("refused", "standard", "bandwidth", 0.5)
     assert (order.offer_bps, order.offer_floor_share) == (pytest.approx(1e6), pytest.approx(0.1))
-    assert "standard: 0.2 below what was agreed" in order.reason and here.changes == 0
+    assert "standard: 0.2 below what was agreed" in order.reason and here.ground.changes == 0
 
 
 def test_a_check_answers_and_changes_nothing(shop):
@@ -113,17 +102,17 @@ def test_a_check_answers_and_changes_nothing(shop):
     assert here.order("create", name="multicast", check=True).state == "feasible"
     here.answer = REFUSED
     assert here.order("adjust", name="premium", target_bps=9e6, check=True).state == "infeasible"
-    assert here.changes == 0
+    assert here.ground.changes == 0
 
 
 def test_less_is_not_judged_and_ending_frees_the_row(shop):
     here = shop()
     assert here.order("adjust", name="premium", target_bps=1e6).state == "applied"
-    assert here.asked == [] and float(here.table.target_bps[0]) == 1e6
+    assert here.asked == [] and float(here.ground.table.target_bps[0]) == 1e6
     assert here.order("end", name="premium").state == "applied"
-    assert not bool(here.table.active[0]) and here.row("premium")["state"] == "free"
+    assert not bool(here.ground.table.active[0]) and here.row("premium")["state"] == "free"
     assert here.order("create", name="premium").state == "applied"
-    assert float(here.table.target_bps[0]) == 3e6, "created anew with what the scenario says"
+    assert float(here.ground.table.target_bps[0]) == 3e6, "created anew with what the scenario says"
 
 
 def test_orders_that_name_nothing_that_can_be_changed_are_refused_with_what_there_is(shop):
@@ -158,11 +147,11 @@ def test_an_s_nssai_stands_once(three_sites, records, clock):
 def test_in_mode_advise_a_tenant_waits_for_consent_and_owns_what_it_gets(shop):
     here = shop()
     order = here.order("create", ACME, name="multicast")
-    assert (order.state, here.changes) == ("waiting", 0)
+    assert (order.state, here.ground.changes) == ("waiting", 0)
     decision = here.decisions.waiting[0]
     assert (decision.kind, decision.order) == ("slice", order.id)
     assert here.decisions.approve(decision.id, "olga", "welcome").state == "applied"
-    assert (order.state, here.changes, len(here.asked)) == ("applied", 1, 2), "judged again when it was approved"
+    assert (order.state, here.ground.changes, len(here.asked)) == ("applied", 1, 2), "judged again when it was approved"
     assert here.grants.get("multicast").tenant == "acme"
     assert [one["name"] for one in here.slices.seen(here.picture(), "acme")] == ["multicast"]
     assert here.order("end", ACME, name="multicast").state == "applied"
@@ -189,7 +178,7 @@ def test_an_order_judged_beside_another_is_not_applied_to_what_that_one_changed(
 
     def meanwhile() -> None:
         here.meanwhile = lambda: None
-        here.table = end_slice(here.table, 0)
+        here.ground.table = end_slice(here.ground.table, 0)
 
     here.meanwhile = meanwhile
     order = here.order("create", name="multicast")
@@ -235,11 +224,11 @@ def test_a_restart_stands_on_the_same_slices_and_orders_that_waited_wait(shop):
     here.records.log("server", "wait", "for", "writes", "{}")
     again = shop()
     for column in ("active", "target_bps", "floor_share", "weight"):
-        assert getattr(again.table, column).tolist() == getattr(here.table, column).tolist()
+        assert getattr(again.ground.table, column).tolist() == getattr(here.ground.table, column).tolist()
     assert again.slices.standing == {"multicast", "premium"}
     assert again.slices.orders[waits.id].state == "waiting"
     assert again.decisions.approve(waits.decision, "olga").state == "applied"
-    assert float(again.table.target_bps[2]) == 5e6
+    assert float(again.ground.table.target_bps[2]) == 5e6
     assert again.row("multicast")["tenant"] == "acme"
 
 
@@ -252,7 +241,7 @@ def test_halted_no_slice_changes_but_checks_are_answered(shop):
     here.authority.release()
     here.meanwhile = here.authority.halt
     order = here.order("create", name="multicast")
-    assert (order.state, order.reason, here.changes) == ("refused", "the kill switch is on", 0)
+    assert (order.state, order.reason, here.ground.changes) == ("refused", "the kill switch is on", 0)
 
 
 def test_an_order_that_cannot_be_judged_fails_in_one_sentence(shop, caplog):

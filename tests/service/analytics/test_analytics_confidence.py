@@ -93,17 +93,21 @@ def test_throughput_below_a_threshold(calm):
 
 def still(calm: World) -> None:
     """Has nobody stall."""
-    nobody = np.zeros(6 * COPIES, np.float32)
-    calm.future.told["user", "rebuffer_s"] = (nobody, nobody)
+    calm.future.told["user", "buffer_s"] = (np.full(6 * COPIES, 9.0), np.zeros(6 * COPIES))
 
 
-def test_opinions_of_people(calm):
+@pytest.mark.parametrize("stalls", [False, True])
+def test_opinions_of_people(calm, stalls):
     rng, users = np.random.default_rng(4), 6 * COPIES
     still(calm)
+    buffer_s = np.full(users, 9.0)
+    if stalls:
+        buffer_s = draw(rng, calm, "user", "buffer_s", rng.uniform(0, 6, users), rng.uniform(0.5, 6, users))
     names = [calm.analytics.identities.supi(name) for name in calm.picture.users.ids]
     wish = Wish("SERVICE_EXPERIENCE", EventFilter(), TargetUe(supis=names), Requirement.model_validate(WINDOW))
     truth = draw(rng, calm, "user", "quality", rng.uniform(0, 1, users), rng.uniform(0.02, 0.3, users))
-    opinion = dict(zip(names, 1 + 4 * np.clip(truth, 0, 1), strict=True))
+    lived = np.where(buffer_s <= 0, truth - 0.1 * 60, truth)
+    opinion = dict(zip(names, 1 + 4 * np.clip(lived, 0, 1), strict=True))
     found = calm.analytics.ask(wish, calm.identity).told
     held_up(
         [finding.item.confidence for finding in found],
@@ -155,7 +159,7 @@ def test_whereabouts():
     rng, sure, true = np.random.default_rng(7), [], []
     centre, ann = world.picture.cell_position_m, TargetUe(supis=["nai-ann@twinloop.invalid"])
     wish = Wish("UE_MOBILITY", EventFilter(), ann, Requirement.model_validate(WINDOW))
-    for _ in range(2 * COPIES):
+    for _ in range(COPIES):
         std = np.full(7, rng.uniform(20, 500))
         across = draw(rng, world, "user", "position_x_m", np.full(7, rng.uniform(0, 1000)), std)
         along = draw(rng, world, "user", "position_y_m", np.zeros(7), std)

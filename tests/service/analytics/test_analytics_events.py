@@ -65,21 +65,22 @@ def test_a_slice_has_the_mean_opinion_of_its_users(world):
     assert found[0]["svcExprcVariance"] == pytest.approx(spread, abs=1e-3)
 
 
-def test_predicted_stalling_lowers_the_predicted_opinion(world):
+def test_a_buffer_that_is_foretold_to_run_empty_lowers_the_opinion(world):
+    world.future.spread = 0.0
     before = one(world, "SERVICE_EXPERIENCE", "svcExps", tgt_ue=ANN, ana_req=FUTURE)
-    steps = np.arange(120, dtype=np.float32)
-    growing = np.tile((steps * 4 / 60)[:, None], (1, 7))
+    assert before["svcExprc"]["mos"] == pytest.approx(1 + 4 * 0.9, abs=0.01)
+    left = 4.0 - np.arange(120, dtype=np.float32) / 29.0
     foretell = world.future.foretell
 
-    def stalling(kind, attribute, horizon_s):
+    def draining(kind, attribute, horizon_s):
         told = foretell(kind, attribute, horizon_s)
-        if attribute != "rebuffer_s":
-            return told
-        return type(told)(told.time_s, growing[: len(told.time_s)], np.zeros_like(growing)[: len(told.time_s)])
+        buffer_s = np.tile(left[: len(told.time_s), None], (1, 7))
+        return replace(told, mean=buffer_s, std=np.zeros_like(buffer_s)) if attribute == "buffer_s" else told
 
-    world.future.foretell = stalling
+    world.future.foretell = draining
     after = one(world, "SERVICE_EXPERIENCE", "svcExps", tgt_ue=ANN, ana_req=FUTURE)
-    assert after["svcExprc"]["mos"] == pytest.approx(before["svcExprc"]["mos"] - 4 * 0.4, abs=0.1)
+    stalled_s = 60 * np.mean(left[:119] <= 0)
+    assert after["svcExprc"]["mos"] == pytest.approx(1 + 4 * (0.9 - 0.1 * stalled_s), abs=0.01)
 
 
 # UE_MOBILITY

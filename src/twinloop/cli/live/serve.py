@@ -43,7 +43,7 @@ def serve(
     """
     from twinloop import scenario as scenarios
     from twinloop.errors import TwinloopError
-    from twinloop.service.platform import Settings
+    from twinloop.service.live_platform import Settings
     from twinloop.service.serve import Address
     from twinloop.service.serve import serve as run_server
 

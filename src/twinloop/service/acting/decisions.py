@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
@@ -30,7 +30,7 @@ LONGEST_COMMENT = 2000
 _PAGE = 200
 _MOST_PAGES = 25
 Result = TypeVar("Result")
-Standing = tuple[Reservation, Approved]
+Standing: TypeAlias = "tuple[Reservation, Approved]"
 """What a loop stands on: the reservation of the window, and the action of the slot."""
 
 

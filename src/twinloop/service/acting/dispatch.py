@@ -134,8 +134,10 @@ class Dispatcher:
             self._heard(found)
             return self._handed(found, after, wake)
 
-    def awaited(self, site: str, after: int, wake: Callable[[], None]) -> Command | None:
-        """As `fetch`, by who delivers commands to the site: that says nothing about whether the site is there."""
+    def awaited(self, site: str, after: int, wake: Callable[[], None] | None = None) -> Command | None:
+        """As `fetch`, by who delivers commands to the site: that says nothing about whether the site is there, which
+        `reached` does.
+        """
         with self._lock:
             return self._handed(self.sites[site], after, wake)
 

@@ -48,10 +48,10 @@ class AnalyticsSettings(BaseModel):
     `gnb_id` * 2^(36 - `gnb_bits`) + n. A user "ann" is the subscriber `nai-ann@realm`. Links to what was created begin
     with `api_root`, or as they were asked for where it is empty.
 
-    A value is current for `fresh_s`. Predictions reach `horizon_s`; a window with one end given has `window_s`;
-    statistics reach back `longest_window_s`. A window is read in `steps` steps (where people are: in `label_steps`), of
-    at most `most_twins` twins, and answered in at most `most_items` items. Somebody who gets less than `active_bps`
-    does not communicate.
+    A value is current for `fresh_s`. Predictions reach `horizon_s`, which must not be further than what is foretold; a
+    window with one end given has `window_s`; statistics reach back `longest_window_s`. A window is read in `steps`
+    steps (where people are: in `label_steps`), of at most `most_twins` twins, and answered in at most `most_items`
+    items. Somebody who gets less than `active_bps` does not communicate.
 
     TS 29.520 answers statistics without data with status 500 and cause UNAVAILABLE_DATA. A service that is well should
     not say 500, so the same cause comes with 404, which its file allows, too, unless `unavailable_status` is 500.
@@ -69,12 +69,12 @@ class AnalyticsSettings(BaseModel):
     app_id: str | None = None
     api_root: str = ""
     fresh_s: Annotated[float, Field(gt=0)] = 30.0
-    horizon_s: Annotated[float, Field(gt=0)] = 600.0
+    horizon_s: Annotated[float, Field(gt=0)] = 300.0
     window_s: Annotated[float, Field(gt=0)] = 300.0
     longest_window_s: Annotated[float, Field(gt=0)] = 31 * 86_400.0
     steps: Annotated[int, Field(ge=2)] = 30
     label_steps: Annotated[int, Field(ge=2)] = 300
-    most_twins: Annotated[int, Field(ge=1)] = 500
+    most_twins: Annotated[int, Field(ge=1)] = 100
     most_items: Annotated[int, Field(ge=1)] = 100
     active_bps: Annotated[float, Field(ge=0)] = 1e3
     unavailable_status: Literal[404, 500] = 404

@@ -10,7 +10,7 @@ from twinloop.network import Command
 from twinloop.service.acting import Dispatcher
 from twinloop.service.api.context import platform_of
 from twinloop.service.api.problems import not_found
-from twinloop.service.platform import Platform
+from twinloop.service.live_platform import Platform
 from twinloop.service.security import Identity, Permission, Requires
 
 router = APIRouter(prefix="/agents/{site}", tags=["agents"])

@@ -15,7 +15,7 @@ from twinloop.service.api.collecting import router as collection
 from twinloop.service.api.problems import add_problems, describe
 from twinloop.service.api.reports import Reports
 from twinloop.service.api.standards import add_standards
-from twinloop.service.platform import Platform
+from twinloop.service.live_platform import Platform
 from twinloop.service.security import Audit, Guard, Tokens, check_routes
 from twinloop.service.watching import Metrics
 

@@ -4,7 +4,7 @@ from starlette.requests import HTTPConnection
 
 from twinloop.service.api.problems import ProblemError
 from twinloop.service.live import Picture
-from twinloop.service.platform import Platform
+from twinloop.service.live_platform import Platform
 from twinloop.service.security import Identity, View
 
 _NOTHING = "no slot has been lived yet"

@@ -12,7 +12,7 @@ from twinloop.service.api.context import platform_of, seen
 from twinloop.service.api.problems import not_found, responses
 from twinloop.service.api.twins import Measured, Rows, measured_of, tidy
 from twinloop.service.live import Picture
-from twinloop.service.platform import Platform
+from twinloop.service.live_platform import Platform
 from twinloop.service.security import Identity, Permission, Requires
 
 _SERVING = column(USER_ATTRIBUTES, "serving_cell")

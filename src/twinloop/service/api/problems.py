@@ -143,7 +143,8 @@ def add_problems(app: FastAPI) -> None:
 def _fault(fault: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in fault.get("loc", ()))
     given = fault.get("input")
-    shown = "" if isinstance(given, dict | list) or given is None else f", not {given!r:.60}"
+    hidden = given is None or isinstance(given, dict | list) or "secret" in place
+    shown = "" if hidden else f", not {given!r:.60}"
     return f"{place}: {fault.get('msg', 'not valid')}{shown}"
 
 

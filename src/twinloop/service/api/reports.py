@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from twinloop.network.formats import MAX_BODY_BYTES, decode
 from twinloop.service.api.problems import ProblemError, respond
 from twinloop.service.intake import Ack
-from twinloop.service.platform import Platform
+from twinloop.service.live_platform import Platform
 from twinloop.service.security import Guard, Permission, permitted
 
 _MOST_REFUSALS_TOLD = 20

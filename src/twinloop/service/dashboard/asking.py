@@ -12,7 +12,6 @@ from weakref import WeakValueDictionary
 
 import httpx
 import msgspec
-from nicegui import background_tasks
 
 _log = logging.getLogger("twinloop.dashboard")
 PATIENCE_S = 10.0
@@ -109,7 +108,7 @@ class Feed:
         """Tells `listener` every answer from now on."""
         self._listeners.append(listener)
         if self._task is None:
-            self._task = background_tasks.create(self._run(), name=f"feed {self._path}")
+            self._task = asyncio.create_task(self._run(), name=f"feed {self._path}")
 
     def leave(self, listener: Listener) -> bool:
         """Tells it no more. True where nobody listens any longer: then the feed has ended."""
@@ -129,6 +128,7 @@ class Feed:
                     listener(self.latest)
                 except Exception:
                     _log.exception("a page could not show %s", self._path)
+                await asyncio.sleep(0)
             due_s = max(due_s + self._period_s, time.monotonic())
             await asyncio.sleep(max(due_s - time.monotonic(), self.latest.retry_s, self._period_s / 10))
 

@@ -119,16 +119,20 @@ def _navigation(visit: Visit, here: str) -> None:
     navigation.move(target_index=0)
     with navigation:
         for place in PLACES:
-            with ui.link(target=place.path) as link:
-                ui.icon(place.icon).props("aria-hidden=true")
-                ui.label(place.name)
-                if place.name == "Decisions" and not visit.caller.why_not(place.permission):
-                    _count(visit)
-            if place.path == here:
-                link.props["aria-current"] = "page"
-            if place.permission not in visit.caller.permissions:
-                link.classes("tl-locked")
-                link.props["title"] = link.props["aria-description"] = visit.caller.why_not(place.permission)
+            _link(visit, place, here)
+
+
+def _link(visit: Visit, place: Place, here: str) -> None:
+    with ui.link(target=place.path) as link:
+        ui.icon(place.icon).props("aria-hidden=true")
+        ui.label(place.name)
+        if place.name == "Decisions" and not visit.caller.why_not(place.permission):
+            _count(visit)
+    if place.path == here:
+        link.props["aria-current"] = "page"
+    if place.permission not in visit.caller.permissions:
+        link.classes("tl-locked")
+        link.props["title"] = link.props["aria-description"] = visit.caller.why_not(place.permission)
 
 
 def _count(visit: Visit) -> None:

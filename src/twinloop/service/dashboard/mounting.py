@@ -4,7 +4,7 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from nicegui import app as pages_application
 from nicegui import ui
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
@@ -30,6 +31,9 @@ DASHBOARD_ROUTES = frozenset({"GET /", f"ANY {AT}"})
 _DESK = "twinloop.dashboard"
 _COOKIE_S = 14 * 86_400
 _RECONNECT_S = 8.0
+_FOUND = 200
+_LASTING = "public, max-age=31536000, immutable"
+"""For parts of pages, whose addresses hold the version or a hash of what they are."""
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; "
@@ -68,12 +72,18 @@ class _Desk:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves a page or one of its parts, with headers that keep pages to themselves."""
 
+        place = scope["path"].removeprefix(scope.get("root_path", ""))
+        lasting = place.startswith("/_nicegui/") and "/dynamic_resources/" not in place
+
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                headers = MutableHeaders(scope=message)
+                headers.update(_HEADERS)
+                if lasting and message["status"] == _FOUND:
+                    headers["Cache-Control"] = _LASTING
             await send(message)
 
-        if scope["type"] == "http" and "/_nicegui" not in scope["path"]:
+        if scope["type"] == "http" and not place.startswith("/_nicegui"):
             self._admission.admit(scope)
         scope[_DESK] = self
         await self._pages(scope, receive, guarded)
@@ -133,6 +143,7 @@ def _pages() -> FastAPI:
         storage_secret=secrets.token_urlsafe(32),
         session_middleware_kwargs={"session_cookie": "twinloop", "same_site": "lax", "max_age": _COOKIE_S},
         show_welcome_message=False,
+        gzip_middleware_factory=partial(GZipMiddleware, minimum_size=1_000, compresslevel=3),
     )
     return shell
 

@@ -21,6 +21,7 @@ _ENDINGS = {
 }
 _DECIMALS_BELOW = ((1.0, 3), (10.0, 2), (100.0, 1))
 UNKNOWN = "\N{EN DASH}"
+Number = int | float
 
 ATTRIBUTES: Mapping[str, str] = {
     "position_x_m": "Position east",
@@ -109,7 +110,7 @@ MODES: Mapping[str, tuple[str, str]] = {
 }
 
 
-def number(value: float | None) -> str:
+def number(value: Number | None) -> str:
     """About three significant figures, thousands apart; a dash for what is not known."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
@@ -121,7 +122,7 @@ def number(value: float | None) -> str:
     return "0" if not text.strip("-0.,") else text
 
 
-def quantity(value: float | None, unit: str) -> str:
+def quantity(value: Number | None, unit: str) -> str:
     """A value with its unit, `12.4 Mbit/s`."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
@@ -133,12 +134,12 @@ def quantity(value: float | None, unit: str) -> str:
     return f"{number(value / factor)} {prefix}{unit}"
 
 
-def share(value: float | None) -> str:
+def share(value: Number | None) -> str:
     """Per cent of the whole."""
     return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.0%}"
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: Number) -> str:
     """A short time, `12 ms`."""
     if seconds >= 1:
         return f"{number(seconds)} s"
@@ -155,14 +156,14 @@ def unit_of(name: str) -> str:
     return next((unit for ending, unit in _ENDINGS.items() if name.endswith(ending)), "1")
 
 
-def of_attribute(name: str, value: float | None, unit: str) -> str:
+def of_attribute(name: str, value: Number | None, unit: str) -> str:
     """An attribute's value for people."""
     if name in RATIOS and value is not None and 0 < abs(value) < 0.01:
         return f"{value:.2%}"
     return share(value) if name in RATIOS else quantity(value, unit)
 
 
-def reported(twin: Mapping[str, Any], name: str) -> float | None:
+def reported(twin: Mapping[str, Any], name: str) -> Number | None:
     """What a twin last heard of an attribute, None where it never did."""
     entry = twin.get("reported", {}).get(name)
     return None if entry is None else entry.get("value")
@@ -174,18 +175,18 @@ def shown(twin: Mapping[str, Any], name: str) -> str:
     return UNKNOWN if entry is None else of_attribute(name, entry.get("value"), entry.get("unit", "1"))
 
 
-def newest_s(twin: Mapping[str, Any]) -> float | None:
+def newest_s(twin: Mapping[str, Any]) -> Number | None:
     """When a twin was last heard of, epoch seconds."""
     return max((entry["measured_s"] for entry in twin.get("reported", {}).values()), default=None)
 
 
-def fidelity(twin: Mapping[str, Any]) -> float | None:
+def fidelity(twin: Mapping[str, Any]) -> Number | None:
     """Mean fidelity over the attributes that were compared."""
     known = [e["fidelity"] for e in twin.get("reported", {}).values() if e.get("fidelity") is not None]
     return sum(known) / len(known) if known else None
 
 
-def tone_of(value: float | None, fair: float, good: float) -> str:
+def tone_of(value: Number | None, fair: Number, good: Number) -> str:
     """`good` from `good` up, `warn` from `fair` up, `bad` below; nothing for what is not known."""
     if value is None or not math.isfinite(value):
         return ""

@@ -9,7 +9,7 @@ import aiomqtt
 
 from twinloop.errors import TwinloopError
 from twinloop.service.mqtt.address import Broker
-from twinloop.service.mqtt.client import AcknowledgingClient
+from twinloop.service.mqtt.client import AcknowledgingClient, heed_cancellation
 from twinloop.service.mqtt.inward import Counts, Inward
 from twinloop.service.mqtt.outward import Outward
 from twinloop.service.mqtt.served import Served
@@ -57,7 +57,8 @@ class Bridge:
         """Stays connected until it is cancelled; after a break it waits, ever longer, and tries again."""
         while True:
             try:
-                await self._connection()
+                # A task of its own: a task that held a failed group counts as cancelled from then on (Python 3.11).
+                await asyncio.create_task(self._connection())
             except* (aiomqtt.MqttError, TwinloopError) as faults:
                 self._broke(faults.exceptions[0])
             except* Exception as faults:
@@ -77,6 +78,7 @@ class Bridge:
         try:
             async with client:
                 codes = await client.subscribe(SHARED_REPORTS, qos=1)
+                heed_cancellation()
                 if any((code if isinstance(code, int) else code.value) >= _REFUSED for code in codes):
                     raise aiomqtt.MqttError(f"the broker does not allow to read {SHARED_REPORTS}")
                 self._turn("connected")

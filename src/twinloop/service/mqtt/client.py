@@ -65,6 +65,15 @@ class AcknowledgingClient(aiomqtt.Client):
         self._take(message)
 
 
+def heed_cancellation() -> None:
+    """Raises CancelledError where this task was cancelled and `asyncio.wait_for` kept it to itself, as it can when what
+    it waits for ends in the same moment (until Python 3.12).
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 def property_of(message: MQTTMessage, name: str) -> Any:
     """A property of a message, None where it has none of that name (MQTT 3.1.1 has none at all)."""
     return getattr(message.properties, name, None) if message.properties is not None else None

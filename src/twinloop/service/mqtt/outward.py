@@ -2,7 +2,7 @@
 
 import msgspec
 
-from twinloop.service.mqtt.client import AcknowledgingClient
+from twinloop.service.mqtt.client import AcknowledgingClient, heed_cancellation
 from twinloop.service.mqtt.served import Served
 from twinloop.service.mqtt.topics import Topic, topic_of
 
@@ -23,6 +23,7 @@ class Outward:
         while True:
             for site in self._served.sites:
                 await self._site(client, site)
+                heed_cancellation()
             number = await self._served.news(number)
 
     async def _site(self, client: AcknowledgingClient, site: str) -> None:

@@ -17,7 +17,7 @@ KEPT = 2_000
 """Scores that a width is made from."""
 LEAST_SCORES = 100
 """With fewer scores an emulator is taken at its word; *ours*."""
-_NARROWEST, _WIDEST = 0.05, 20.0
+_NARROWEST, _WIDEST = 1e-3, 1e4
 _LATE_SLOTS = 1
 
 
@@ -39,7 +39,7 @@ class Widths:
     """Factors on standard deviations by step and attribute, for one kind of twin; see `factors`."""
 
     def __init__(self, attributes: int) -> None:
-        self.misses = np.full((len(STEPS), attributes, KEPT), np.nan, np.float32)
+        self.misses = np.zeros((len(STEPS), attributes, KEPT), np.float32)
         self._count = np.zeros((len(STEPS), attributes), np.int64)
         self._open: deque[tuple[Claim, set[int]]] = deque()
         self._factor: NDArray[np.float64] | None = None
@@ -81,10 +81,11 @@ class Widths:
 
     def _known(self) -> NDArray[np.float64]:
         if self._factor is None:
-            enough = self._count >= LEAST_SCORES
-            kept = np.where(enough[:, :, None], self.misses, np.float32(Z90))
-            quantile = np.nanquantile(kept, 0.9, axis=2)
-            self._factor = np.log(np.clip(quantile / Z90, _NARROWEST, _WIDEST))
+            self._factor = np.zeros(self._count.shape)
+            for step, attribute in np.argwhere(self._count >= LEAST_SCORES):
+                kept = self.misses[step, attribute, : self._count[step, attribute]]
+                wide = float(np.quantile(kept, 0.9)) / Z90
+                self._factor[step, attribute] = np.log(np.clip(wide, _NARROWEST, _WIDEST))
         return self._factor
 
     def _score(

@@ -362,30 +362,25 @@ class Slices:
         return frozenset(name for name, row in self._rows.items() if active[row])
 
     def _row_told(self, picture: Picture, name: str, tenant: str) -> dict[str, Any]:
-        row, entry, kept = self._rows[name], self._scenario.slices[self._rows[name]], self._kept.get(name, {})
-        stands, grant, twin = bool(picture.slice_active[row]), self._grants.get(name), picture.slices
-        lived = {
-            attribute.name: float(twin.value[row, at])
-            for at, attribute in enumerate(twin.attributes)
-            if stands and twin.slot[row, at] >= 0
-        }
-        waiting = [
-            one.id for one in self.orders_of(tenant) if one.slice == name and one.state in ("judging", "waiting")
-        ]
+        entry, kept = self._scenario.slices[self._rows[name]], self._kept.get(name, {})
+        stands, grant = name in self.standing, self._grants.get(name)
+        promised = kept if stands and kept else entry.model_dump()
+        row = picture.slices.ids.index(name) if stands and name in picture.slices.ids else None
+        mine = [one for one in self.orders_of(tenant) if one.slice == name]
         return {
             "name": name,
             "state": "standing" if stands else "free",
             "sst": entry.sst,
             "sd": entry.sd,
             "service": entry.service,
-            "target_bps": float(picture.target_bps[row]) if stands else entry.target_bps,
-            "floor_share": round(float(picture.floor_share[row]), 6) if stands else entry.floor_share,
+            "target_bps": promised["target_bps"],
+            "floor_share": round(promised["floor_share"], 6),
             "tenant": grant.tenant if grant is not None else "",
             "since_s": kept.get("since_s") if stands else None,
-            "lived": lived,
-            "reserved_share": _shares(picture, row) if stands and not tenant else {},
+            "lived": {} if row is None else _lived(picture, row),
+            "reserved_share": {} if row is None or tenant else _shares(picture, row),
             "profile": kept.get("profile") if stands else None,
-            "orders": waiting,
+            "orders": [one.id for one in mine if one.state in ("judging", "waiting")],
         }
 
 
@@ -397,6 +392,16 @@ def _print(table: SliceTable) -> bytes:
 def _choice(change: Change, rows: Mapping[str, Any]) -> str:
     listed = ", ".join(f"{name} ({entry.sst}-{entry.sd})" for name, entry in rows.items()) or "none"
     return f"{'free rows' if change == 'create' else 'slices'}: {listed}"
+
+
+def _lived(picture: Picture, row: int) -> dict[str, float]:
+    """What the slice's twin knows."""
+    twin = picture.slices
+    return {
+        attribute.name: float(twin.value[row, at])
+        for at, attribute in enumerate(twin.attributes)
+        if twin.slot[row, at] >= 0
+    }
 
 
 def _shares(picture: Picture, row: int) -> dict[str, float]:

@@ -19,18 +19,20 @@ COVERED = frozenset({"serviceProfileId", "plmnInfoList", "dLThptPerUE", "dLThptP
 """What of a profile is promised; the rest is kept with the slice, and said not to be."""
 
 
-class Promises(BaseModel):
-    """What may be asked for or changed: the downlink rate of every user, the share of every cell and server that is the
-    slice's own, and the worth of one satisfied user (operators alone).
-    """
-
+class _Promised(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     target_bps: _Bps | None = None
     floor_share: _Share | None = None
     weight: _Weight | None = None
 
 
-class ShortOrder(Promises):
+class Promises(_Promised):
+    """What may be asked for or changed: the downlink rate of every user, the share of every cell and server that is the
+    slice's own, and the worth of one satisfied user (operators alone).
+    """
+
+
+class ShortOrder(_Promised):
     """A slice by the name of its row in the scenario, or by its S-NSSAI. `tenant` says for whom (operators alone)."""
 
     name: _Name | None = None

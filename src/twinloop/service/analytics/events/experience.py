@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri
 
 from twinloop.qoe import BEST, WORST
 from twinloop.service.analytics.events.estimates import (
@@ -24,15 +25,30 @@ LOSS_PER_STALLED_S = 0.1
 """What a second of stalling in a minute takes from S (paper 000, IV; the rule `both` of `twinloop.qoe.RULES`)."""
 
 _MINUTE_S = 60.0
+_CASES = 64
 
 
 @dataclass(frozen=True)
 class _Service:
-    """S of users, a normal quantity each, and the share of the window in which it was known."""
+    """S of users in equally likely cases of how much they stall, [cases, users]: a normal quantity in each; and the
+    share of the window in which it was known, [users].
+    """
 
     mean: Floats
     std: Floats
     coverage: Floats
+
+    def opinions(self) -> ByRow:
+        """Mean and deviation of each user's opinion."""
+        of_case, variance = bent_moments(self.mean, self.std, opinion)
+        mean = of_case.mean(axis=0)
+        spread = np.mean(variance + of_case**2, axis=0) - mean**2
+        return ByRow(mean, np.sqrt(np.maximum(spread, 0.0)), self.coverage)
+
+    def likely_between(self, user: int, low: float, high: float) -> float:
+        """Probability that the S of a user lies in [low, high]."""
+        cases = zip(self.mean[:, user], self.std[:, user], strict=True)
+        return float(np.mean([probability_between(float(mean), float(std), low, high) for mean, std in cases]))
 
 
 def opinion(service: Floats) -> Floats:
@@ -45,53 +61,54 @@ def service_experience(scene: Scene, question: Question, identities: Identities)
 
     S = Q - 0.1 R with Q the mean `quality` of the picture and R the seconds of stalling a minute, E = 1 + 4 clip(S, 0,
     1) in [1, 5]: the rule of users who mind both (paper 000, IV), under neither behaviour nor environment.
-    R is the growth of `rebuffer_s`; now, where a counter says nothing, a minute where the buffer is empty. Confidence:
-    E lies within `precision.mos`.
+    R is the growth of `rebuffer_s`. Now and in the future, where a counter says nothing, it is the time in which the
+    buffer is empty; a foretold `buffer_s` is a normal quantity whose error lasts. Confidence: E lies within
+    `precision.mos`.
 
     Left out: what single users mind (their own models stay in the loop), and opinions given.
     """
     rows = even_sample(question.users, scene.settings.most_twins)
     service = _service(scene, rows)
-    mean, variance = bent_moments(service.mean, service.std, opinion)
-    opinions = ByRow(mean, np.sqrt(variance), service.coverage)
     if question.named:
-        return _of_users(scene, identities, rows, service, opinions)
-    return _of_slices(scene, question, identities, rows, opinions)
+        return _of_users(scene, identities, rows, service)
+    return _of_slices(scene, question, identities, rows, service.opinions())
 
 
 def _service(scene: Scene, rows: Rows) -> _Service:
     quality = over_time(samples(scene, "user", rows, "quality"))
-    stalled, stalled_std, seen = _stalling(scene, rows)
+    stalled, seen = _counted_stalling(scene, rows) if scene.window.tense == "past" else _empty_buffers(scene, rows)
     return _Service(
         mean=quality.value - LOSS_PER_STALLED_S * stalled,
-        std=np.hypot(quality.std, LOSS_PER_STALLED_S * stalled_std),
+        std=np.broadcast_to(quality.std, stalled.shape),
         coverage=np.minimum(quality.coverage, seen),
     )
 
 
-def _stalling(scene: Scene, rows: Rows) -> tuple[Floats, Floats, Floats]:
-    """Seconds of stalling a minute, the deviation of that, and the share of the window that was seen."""
-    if scene.window.tense == "now":
-        buffer_s = current(scene, "user", rows, "buffer_s")
-        stalled = np.where(np.isnan(buffer_s), np.nan, np.where(buffer_s <= 0, _MINUTE_S, 0.0))
-        return stalled, np.zeros(len(rows)), np.isfinite(buffer_s).astype(np.float64)
+def _counted_stalling(scene: Scene, rows: Rows) -> tuple[Floats, Floats]:
+    """Seconds of stalling a minute [1, users], and the share of the window that was seen."""
     counted = samples(scene, "user", rows, "rebuffer_s")
     known = np.isfinite(counted.mean)
-    last = len(known) - 1 - np.argmax(known[::-1], axis=0)
-    first = np.argmax(known, axis=0)
+    first, last = np.argmax(known, axis=0), len(known) - 1 - np.argmax(known[::-1], axis=0)
     place = np.arange(len(rows))
-    begun, begun_s = counted.mean[first, place], counted.time_s[first]
-    if scene.predicted and len(known) == 1:
-        begun = current(scene, "user", rows, "rebuffer_s")
-        begun_s = np.full(len(rows), scene.picture.time_s(float(scene.picture.slot)))
-    span_s = counted.time_s[last] - begun_s
+    grown = np.maximum(counted.mean[last, place] - counted.mean[first, place], 0.0)
+    span_s = counted.time_s[last] - counted.time_s[first]
     a_minute = np.divide(_MINUTE_S, span_s, out=np.full(len(rows), np.nan), where=span_s > 0)
-    stalled = np.maximum(counted.mean[last, place] - begun, 0.0) * a_minute
-    return stalled, np.nan_to_num(counted.std[last, place] * a_minute), known.mean(axis=0)
+    return (grown * a_minute)[None, :], known.mean(axis=0)
 
 
-def _of_users(scene: Scene, identities: Identities, rows: Rows, service: _Service, opinions: ByRow) -> list[Finding]:
-    picture, off = scene.picture, scene.settings.precision.mos
+def _empty_buffers(scene: Scene, rows: Rows) -> tuple[Floats, Floats]:
+    """Seconds a minute with an empty buffer [cases, users], and the share of the window that is known."""
+    held = samples(scene, "user", rows, "buffer_s")
+    known = np.isfinite(held.mean)
+    count = known.sum(axis=0)
+    off = ndtri((np.arange(_CASES) + 0.5) / _CASES) if scene.predicted else np.zeros(1)
+    empty = held.mean[None] + off[:, None, None] * held.std[None] <= 0.0
+    share = np.where(count > 0, (empty & known).sum(axis=1) / np.maximum(count, 1), np.nan)
+    return _MINUTE_S * share, count / len(known)
+
+
+def _of_users(scene: Scene, identities: Identities, rows: Rows, service: _Service) -> list[Finding]:
+    picture, off, opinions = scene.picture, scene.settings.precision.mos, service.opinions()
     cell = current(scene, "user", rows, "serving_cell")
     found: list[Finding] = []
     for place in np.flatnonzero(opinions.known):
@@ -99,7 +116,7 @@ def _of_users(scene: Scene, identities: Identities, rows: Rows, service: _Servic
         mos = round(float(opinions.value[place]), 2)
         low, high = ((bound - WORST) / (BEST - WORST) for bound in (mos - off, mos + off))
         low, high = (-np.inf if low <= 0 else low), (np.inf if high >= 1 else high)
-        sure = probability_between(float(service.mean[place]), float(service.std[place]), low, high)
+        sure = service.likely_between(int(place), low, high)
         supi, here = identities.supi(picture.users.ids[row]), cell[place]
         there = None if np.isnan(here) else [LocationInfo(loc=identities.location(int(here)), ratio=100)]
         item = ServiceExperienceInfo(

@@ -152,8 +152,10 @@ def _future(scene: Scene, noun: Noun, rows: Rows, attribute: str) -> Samples:
     except KeyError:
         return unknown
     inside = (foretold.time_s >= window.from_s - 1e-6) & (foretold.time_s < window.to_s - 1e-6)
-    if not inside.any() and len(foretold.time_s):
-        inside[np.argmin(np.abs(foretold.time_s - window.from_s))] = True
+    if not inside.any():
+        inside = np.abs(foretold.time_s - window.from_s) <= picture.slot_s
+    if not inside.any():
+        return unknown
     mean, std = foretold.mean[inside][:, rows], foretold.std[inside][:, rows]
     known = shown & np.isfinite(mean) & np.isfinite(std)
     mean, std = (np.where(known, part, np.nan).astype(np.float64) for part in (mean, std))

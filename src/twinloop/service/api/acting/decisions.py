@@ -1,18 +1,20 @@
 """Decisions: what was proposed, why, who consented, and what became of it."""
 
-from dataclasses import asdict
-from typing import Annotated, Any
+from dataclasses import asdict, replace
+from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from twinloop.service.acting import DecisionError
-from twinloop.service.api.context import platform_of
+from twinloop.service.acting import Decision, DecisionError
+from twinloop.service.analytics import AnalyticsSettings, Identities, written
+from twinloop.service.api.context import platform_of, present
 from twinloop.service.api.problems import ProblemError, not_found
 from twinloop.service.security import Identity, Permission, Requires
+from twinloop.service.standards import rrm_policy_ratios, sla_policies
 
 router = APIRouter(tags=["decisions"])
-_Name = Annotated[str, Field(max_length=128)]
 
 
 class Comment(BaseModel):
@@ -42,13 +44,40 @@ def decisions(
 
 @router.get("/decisions/{name}")
 def decision(
-    name: str, request: Request, _: Annotated[Identity, Depends(Requires(Permission.READ_DECISIONS))]
+    name: str,
+    request: Request,
+    _: Annotated[Identity, Depends(Requires(Permission.READ_DECISIONS))],
+    form: Annotated[
+        Literal["json", "rrm", "a1"],
+        Query(alias="format", description="rrm: RRMPolicyRatio of TS 28.541; a1: A1 slice SLA policies of O-RAN"),
+    ] = "json",
 ) -> dict[str, Any]:
-    """One decision with its proposals, verdict, evidence, consent, and what became of it."""
+    """One decision with its proposals, verdict, evidence, consent, and what became of it; or what it asks for in the
+    words of a standard.
+    """
     found = platform_of(request).decisions.get(name)
     if found is None:
         raise not_found(f"there is no decision {name!r}", "see /decisions")
-    return asdict(found)
+    return asdict(found) if form == "json" else _in_standard(request, found, form)
+
+
+def _in_standard(request: Request, found: Decision, form: str) -> dict[str, Any]:
+    """What a decision about reservations asks for, as policies of today's network."""
+    if found.kind != "reservation":
+        raise ProblemError(422, f"decision {found.id} is about an order of a slice; it reserves nothing", "see /orders")
+    now = present(platform_of(request))
+    stands = [bool(found.slices.get(name, {}).get("active")) for name in now.slices.ids]
+    picture = replace(now, slice_active=np.asarray(stands))
+    identities: Identities = getattr(request.app.state, "identities", None) or Identities(AnalyticsSettings())
+    if form == "a1":
+        policies = {one.policy_id: one.body for one in sla_policies(picture, identities)}
+        return {"decision": found.id, "policies": policies}
+    shares = [[found.proposal.get(cell, {}).get(name, 0.0) for name in now.slices.ids] for cell in now.cells.ids]
+    reserved_hz = np.asarray(shares, np.float32) * now.cell_bandwidth_hz[:, None]
+    return {
+        "decision": found.id,
+        "policies": [written(one) for one in rrm_policy_ratios(reserved_hz, picture, identities)],
+    }
 
 
 @router.post("/decisions/{name}/approve")

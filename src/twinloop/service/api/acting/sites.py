@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from twinloop.service.acting import WebhookOrder
 from twinloop.service.api.context import platform_of
 from twinloop.service.api.problems import not_found
-from twinloop.service.platform import Platform
+from twinloop.service.live_platform import Platform
 from twinloop.service.security import Identity, Permission, Requires
 
 router = APIRouter(prefix="/sites", tags=["sites"])

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from twinloop.service.acting import AnyOrder, NoSliceError, Order, Orderer, Promises, ServiceProfile, ShortOrder, asked
-from twinloop.service.api.context import platform_of, present
+from twinloop.service.api.context import platform_of, seen
 from twinloop.service.api.problems import ProblemError, not_found, respond
 from twinloop.service.security import Identity, Permission, Requires
 
@@ -28,8 +28,8 @@ def slices(
     request: Request, identity: Annotated[Identity, Depends(Requires(Permission.READ_SLICES))]
 ) -> dict[str, Any]:
     """Slices: what each is promised, holds and lives. A tenant sees its own."""
-    platform = platform_of(request)
-    return {"slices": platform.acting.slices.seen(present(platform), identity.tenant)}
+    book = platform_of(request).acting.slices
+    return {"slices": book.seen(seen(request, identity).picture, identity.tenant)}
 
 
 @router.get("/slices/{name}")
@@ -37,11 +37,10 @@ def one_slice(
     name: str, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.READ_SLICES))]
 ) -> dict[str, Any]:
     """One slice."""
-    platform = platform_of(request)
-    seen = platform.acting.slices.seen(present(platform), identity.tenant)
-    found = next((one for one in seen if one["name"] == name), None)
+    rows = platform_of(request).acting.slices.seen(seen(request, identity).picture, identity.tenant)
+    found = next((one for one in rows if one["name"] == name), None)
     if found is None:
-        raise not_found(f"there is no slice {name!r}", f"slices: {', '.join(one['name'] for one in seen) or 'none'}")
+        raise not_found(f"there is no slice {name!r}", f"slices: {', '.join(one['name'] for one in rows) or 'none'}")
     return found
 
 
@@ -115,8 +114,8 @@ def one_order(
     name: str, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.READ_SLICES))]
 ) -> dict[str, Any]:
     """One order and its answer."""
-    seen = platform_of(request).acting.slices.orders_of(identity.tenant)
-    found = next((one for one in seen if one.id == name), None)
+    orders = platform_of(request).acting.slices.orders_of(identity.tenant)
+    found = next((one for one in orders if one.id == name), None)
     if found is None:
         raise not_found(f"there is no order {name!r}", "see /orders")
     return found.told(identity.tenant)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from twinloop.service.api.problems import ProblemError
 from twinloop.service.api.twins import LONGEST_PATIENCE_S, Proposal, tried
-from twinloop.service.platform import Platform
+from twinloop.service.live_platform import Platform
 
 
 class Questions:

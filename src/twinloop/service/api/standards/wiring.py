@@ -15,7 +15,7 @@ from twinloop.service.analytics import (
     notify_forever,
 )
 from twinloop.service.api.standards.questions import Questions
-from twinloop.service.platform import Platform
+from twinloop.service.live_platform import Platform
 from twinloop.service.security import Guard, Identity, Permission, Requires, WebhookTargets
 from twinloop.service.standards import NdtJobs, NdtSettings, management_router
 

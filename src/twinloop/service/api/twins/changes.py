@@ -19,7 +19,7 @@ from twinloop.service.api.twins.following import Follower, Interest, Message
 from twinloop.service.api.twins.shapes import encode
 from twinloop.service.changes import CrowdError
 from twinloop.service.live import KIND_OF
-from twinloop.service.platform import Platform
+from twinloop.service.live_platform import Platform
 from twinloop.service.security import AuthError, Identity
 
 router = APIRouter()

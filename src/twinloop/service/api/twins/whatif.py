@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from twinloop.service.api.context import platform_of
 from twinloop.service.api.problems import ProblemError, not_found, responses
 from twinloop.service.api.twins.shapes import JSON, encode
-from twinloop.service.platform import Platform
+from twinloop.service.live_platform import Platform
 from twinloop.service.security import Identity, Permission, Requires
 from twinloop.service.whatif import (
     LONGEST_S,

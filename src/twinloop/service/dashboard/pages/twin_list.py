@@ -35,10 +35,8 @@ def show_twins(visit: Visit, request: Request) -> None:
         visit, "/twins/user", "Twins", "What the twins know of each, how old it is, and how well they foretell it."
     ):
         with ui.element("nav").classes("tl-tabs").props('aria-label="Kinds"'):
-            for name, title in KINDS.items():
-                link = ui.link(title, f"/twins/{name}")
-                if name == kind:
-                    link.props["aria-current"] = "page"
+            links = {name: ui.link(title, f"/twins/{name}") for name, title in KINDS.items()}
+        links[kind].props["aria-current"] = "page"
         _List(visit, kind)
 
 

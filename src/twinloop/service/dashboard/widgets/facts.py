@@ -96,6 +96,14 @@ def reason(answer: Answer) -> tuple[str, Tone]:
     return told, "bad"
 
 
+def _fact(name: str) -> ui.label:
+    with ui.element("div"):
+        with ui.element("dt"):
+            ui.label(name)
+        with ui.element("dd"):
+            return ui.label("…")
+
+
 class Facts(Element):
     """Facts by name, changed where they differ."""
 
@@ -105,11 +113,7 @@ class Facts(Element):
         self._values: dict[str, ui.label] = {}
         with self:
             for key, name in names.items():
-                with ui.element("div"):
-                    with ui.element("dt"):
-                        ui.label(name)
-                    with ui.element("dd"):
-                        self._values[key] = ui.label("…")
+                self._values[key] = _fact(name)
 
     def add(self, name: str, value: Element) -> None:
         """One more fact, whose value keeps itself."""

@@ -11,7 +11,10 @@ from fastapi import Request, Response
 
 from twinloop.service.api.problems import ProblemError
 
-JSON, XML, CSV, NDJSON = "application/json", "application/xml", "text/csv", "application/x-ndjson"
+JSON = "application/json"
+XML = "application/xml"
+CSV = "text/csv"
+NDJSON = "application/x-ndjson"
 encode = msgspec.json.Encoder().encode
 _ALIAS = {"text/xml": XML, "application/csv": CSV, "application/jsonl": NDJSON}
 _HEAD = ("part", "name", "value", "unit", "std", "measured_s", "age_s", "fidelity")

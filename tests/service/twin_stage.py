@@ -1,10 +1,16 @@
-"""A server without a loop: pictures are shown to it as if slots had been lived, and asked for as clients do."""
+"""A server without a loop: pictures are shown to it as if slots had been lived, and asked for as clients do.
+
+Fixtures are for the conftest of whoever wants them.
+"""
 
 import asyncio
 from dataclasses import replace
 
 import httpx
 import numpy as np
+import pytest
+from service.conftest import Clock
+from twinloop.service.live_platform import Platform, Settings
 
 from twinloop.service.api import build_app
 from twinloop.service.live import Foretold, KindPicture, Picture
@@ -20,9 +26,11 @@ from twinloop.service.security import (
     Tenancy,
     Tokens,
 )
+from twinloop.storage import open_storage
 from twinloop.twins import ATTRIBUTES
 
 CAPACITY = 12
+QUIET = Settings(snapshot_every_s=1e9)
 ANY = Rate(per_s=1e6, burst=1e9)
 PLENTY = LimitSettings(roles=dict.fromkeys(ROLES, ANY), unknown=ANY, failures=ANY)
 
@@ -181,3 +189,33 @@ class Stage:
         self.platform.runner.slot = -1
         self.platform.stop()
         self.platform.storage.close()
+
+
+@pytest.fixture(scope="module")
+def new_stage(small_site, tmp_path_factory):
+    """Servers that nothing was shown to yet; all end with the module."""
+    made = []
+
+    def make() -> Stage:
+        clock = Clock()
+        storage = open_storage(str(tmp_path_factory.mktemp("stage") / "twins.db"))
+        made.append(Stage(Platform(small_site, storage, clock, QUIET), clock))
+        return made[-1]
+
+    yield make
+    for stage in made:
+        stage.close()
+
+
+@pytest.fixture
+def stage(new_stage):
+    """A server that nothing was shown to yet."""
+    return new_stage()
+
+
+@pytest.fixture(scope="module")
+def shown(new_stage):
+    """A server after one slot, number 10; to be looked at only: ann and dee are in the north, bob and cy not."""
+    made = new_stage()
+    made.live(10, serving_cell=[0, 1, 1, 0])
+    return made
