@@ -49,7 +49,7 @@ def test_acknowledged_reports_survive_a_kill_before_and_after_a_snapshot(make_pl
     database = tmp_path / "live.db"
     platform = make_platform(database)
     platform.prepare()
-    assert report(platform, 0, buffer_s=1.0, rsrp_dbm=-80).accepted == 3
+    assert report(platform, 0, buffer_s=1.0, rsrp_dbm=-80.0).accepted == 3
     run(platform, FIRST)
     platform.keeper._save(*platform.keeper._taken())
     assert report(platform, 1, buffer_s=2.0).event is not None

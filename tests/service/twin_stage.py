@@ -10,10 +10,10 @@ import httpx
 import numpy as np
 import pytest
 from service.conftest import Clock
-from twinloop.service.live_platform import Platform, Settings
 
 from twinloop.service.api import build_app
 from twinloop.service.live import Foretold, KindPicture, Picture
+from twinloop.service.live_platform import Platform, Settings
 from twinloop.service.security import (
     ROLES,
     Audit,

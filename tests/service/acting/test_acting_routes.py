@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 import pytest
 from service.acting.conftest import Loop, make_verdict
-from service.api.twin_stage import Stage
 from service.conftest import Clock
+from service.twin_stage import Stage
 
 from twinloop.entities import Action
 from twinloop.network.formats import Receipt

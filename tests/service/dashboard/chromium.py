@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ class Line:
 
     def __init__(self, url: str) -> None:
         self.events: list[dict[str, Any]] = []
-        self._socket = connect(url, max_size=None, open_timeout=PATIENCE_S, ping_interval=None)
+        self._open = ExitStack()
+        line = connect(url, max_size=None, open_timeout=PATIENCE_S, ping_interval=None)
+        self._socket = self._open.enter_context(line)
         self._numbers = itertools.count(1)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
@@ -82,7 +85,7 @@ class Line:
             self.events.append(message)
 
     def close(self) -> None:
-        self._socket.close()
+        self._open.close()
 
 
 class Tab:

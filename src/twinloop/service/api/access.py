@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from twinloop.service.api.context import platform_of
+from twinloop.service.api.problems import not_found, responses
 from twinloop.service.security import Identity, Permission, Requires, Role, Token, Tokens
 
 router = APIRouter(tags=["access"])
@@ -68,12 +69,15 @@ async def create_token(
     return shown(token) | {"secret": secret}
 
 
-@router.delete("/tokens/{token_id}")
+@router.delete("/tokens/{token_id}", responses=responses(404))
 async def revoke_token(
     token_id: str, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.MANAGE_TOKENS))]
 ) -> dict[str, Any]:
     """Ends a token at once."""
-    token = await run_in_threadpool(_tokens(request).revoke, token_id)
+    try:
+        token = await run_in_threadpool(_tokens(request).revoke, token_id)
+    except KeyError:
+        raise not_found(f"there is no token {token_id!r}", "see /tokens") from None
     request.app.state.audit.record(identity, "token.revoke", token_id, "done")
     return shown(token)
 

@@ -15,6 +15,7 @@ from twinloop.service.api.collecting import router as collection
 from twinloop.service.api.problems import add_problems, describe
 from twinloop.service.api.reports import Reports
 from twinloop.service.api.standards import add_standards
+from twinloop.service.dashboard import DASHBOARD_ROUTES, mount_dashboard
 from twinloop.service.live_platform import Platform
 from twinloop.service.security import Audit, Guard, Tokens, check_routes
 from twinloop.service.watching import Metrics
@@ -49,7 +50,8 @@ def build_app(platform: Platform, guard: Guard, tokens: Tokens, audit: Audit) ->
         app.include_router(router)
     add_standards(app, platform, guard)
     describe(app, PUBLIC)
-    check_routes(app.routes, PUBLIC)
+    mount_dashboard(app, guard)
+    check_routes(app.routes, PUBLIC | DASHBOARD_ROUTES)
     return app
 
 

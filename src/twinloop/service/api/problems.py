@@ -162,17 +162,19 @@ def describe(app: FastAPI, public: Collection[str]) -> None:
             parts["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
             for path, methods in schema["paths"].items():
                 for method, operation in methods.items():
-                    _describe(operation, guarded=f"{method.upper()} {path}" not in public)
+                    possible = (404,) if "{" in path else ()
+                    possible += () if method == "get" else (400, 409)
+                    _describe(operation, possible, guarded=f"{method.upper()} {path}" not in public)
         return app.openapi_schema or {}
 
     app.openapi = described
 
 
-def _describe(operation: dict[str, Any], *, guarded: bool) -> None:
+def _describe(operation: dict[str, Any], possible: tuple[int, ...], *, guarded: bool) -> None:
     told = operation.setdefault("responses", {})
     if guarded:
         operation["security"] = [{"bearer": []}]
-    wanted = (401, 403, 422, 429, 503) if guarded else ()
+    wanted = (401, 403, 422, 429, 503, *possible) if guarded else ()
     for status, response in responses(*wanted).items():
         told.setdefault(str(status), response)
     for status, response in told.items():

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote
 
 from fastapi import FastAPI
@@ -52,6 +52,7 @@ _ICON = (
 )
 
 
+@runtime_checkable
 class Admission(Protocol):
     """Counts requests that show no credential, by their address."""
 

@@ -56,6 +56,7 @@ class Inward:
         self._counts = counts
         self._coming: deque[_Coming] = deque()
         self._news = asyncio.Event()
+        self._order = asyncio.Lock()
         self._overrun = False
 
     @property
@@ -103,6 +104,8 @@ class Inward:
             )
             if not may_speak(site, batch.source):
                 raise FormatError(f"source is {batch.source!r}; on {topic} allowed are {site} and {site}:...")
+            async with self._order:
+                await self._until_kept(lambda: self._admitted(len(payload)))
             ack = await self._until_kept(lambda: self._intake.submit(batch, len(payload)))
         except FormatError as error:
             await self._refuse(topic, payload, str(error))
@@ -118,6 +121,9 @@ class Inward:
             answer = _told(ack)
         if property_of(message, "ResponseTopic") == topic_of(site, Topic.ANSWERS):
             await self._answer(client, site, answer, property_of(message, "CorrelationData"))
+
+    async def _admitted(self, size_bytes: int) -> None:
+        self._intake.admit(size_bytes)
 
     async def _refuse(self, topic: str, payload: bytes, reason: str) -> None:
         self._counts.refused += 1

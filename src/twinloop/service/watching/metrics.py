@@ -146,9 +146,9 @@ def _add_mean(metric: GaugeMetricFamily, kind: KindPicture, name: str, values: n
         metric.add_metric([kind.kind, name], float(np.mean(compared)))
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
+def _gauge(name: str, text: str, value: int | float) -> Metric:
     return GaugeMetricFamily(name, text, value=float(value))
 
 
-def _counter(name: str, text: str, value: float) -> Metric:
+def _counter(name: str, text: str, value: int | float) -> Metric:
     return CounterMetricFamily(name, text, value=float(value))

@@ -22,8 +22,10 @@ from twinloop.twins import ATTRIBUTES, Current, Kind
 LONGEST_S = 300.0
 """Seconds that are foretold at most; *ours*."""
 CLAIM_EVERY_S = 10.0
+"""How often forecasts are noted to be compared with what comes; oftener of kinds with few twins."""
 MOST_CLAIMED = 512
 """Twins of a kind whose forecasts are compared with what came."""
+_FEW = 100
 _LOAD = 0.02
 _CACHED = 64
 _WALK_MEMORY = 0.98
@@ -40,27 +42,27 @@ class _Held:
 
 
 class _Walk:
-    """How far slices' values wander in a slot: the running mean square of their changes, [slices, attributes]."""
+    """How far slices' values wander in a slot: the running mean of the size of changes, [slices, attributes]."""
 
     def __init__(self) -> None:
         self._value: NDArray[np.float32] | None = None
         self._slot: NDArray[np.int32] | None = None
-        self.square: NDArray[np.float64] = np.zeros((0, 0))
+        self.change: NDArray[np.float64] = np.zeros((0, 0))
 
     def follow(self, twins: KindPicture) -> None:
         """Another slot is over."""
         if self._value is None or self._slot is None or self._value.shape != twins.value.shape:
-            self.square = np.zeros(twins.value.shape)
+            self.change = np.zeros(twins.value.shape)
         else:
             known = (self._slot >= 0) & (twins.slot >= 0)
-            change = np.where(known, (twins.value - self._value).astype(np.float64) ** 2, self.square)
-            first = self.square == 0.0
-            self.square = np.where(first, change, _WALK_MEMORY * self.square + (1 - _WALK_MEMORY) * change)
+            change = np.where(known, np.abs(twins.value - self._value).astype(np.float64), self.change)
+            running = _WALK_MEMORY * self.change + (1 - _WALK_MEMORY) * change
+            self.change = np.where(self.change == 0.0, change, running)
         self._value, self._slot = twins.value, twins.slot
 
     def std(self, steps: int) -> NDArray[np.float64]:
-        """Standard deviation of a random walk, [steps, slices, attributes]."""
-        return np.sqrt(self.square[None] * np.arange(1, steps + 1)[:, None, None])
+        """Standard deviation of a random walk with normal steps of that mean size, [steps, slices, attributes]."""
+        return np.sqrt(np.pi / 2 * np.arange(1, steps + 1))[:, None, None] * self.change[None]
 
 
 class Foreteller:
@@ -76,7 +78,7 @@ class Foreteller:
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, "foretelling")
         self._learning: Future[None] | None = None
-        self._due_s = float("-inf")
+        self._due_s = dict.fromkeys(ATTRIBUTES, float("-inf"))
         self._rng = np.random.default_rng(0)
 
     def foretell(self, kind: str, attribute: str, horizon_s: float) -> Foretold:
@@ -153,16 +155,17 @@ class Foreteller:
             for kind, widths in self._widths.items():
                 table = picture.of(kind)
                 widths.compare(picture.slot, table.ids, table.active, table.value, table.slot)
-            present, now_s = self._present(), self._clock()
-            if not ready or present is None or now_s < self._due_s:
-                return
-            for kind in ATTRIBUTES:
-                self._claim(present, kind)
-            took_s = self._clock() - now_s
-            self._due_s = now_s + max(CLAIM_EVERY_S, took_s / _LOAD)
+            present = self._present()
+            for kind in ATTRIBUTES if ready and present is not None else ():
+                now_s = self._clock()
+                if now_s >= self._due_s[kind]:
+                    few = int(present.picture.of(kind).active.sum()) / _FEW
+                    self._claim(present, kind)
+                    took_s = self._clock() - now_s
+                    self._due_s[kind] = now_s + max(min(few, 1.0) * CLAIM_EVERY_S, 1.0, took_s / _LOAD)
         except Exception:
             _log.exception("forecasts could not be compared with what came")
-            self._due_s = self._clock() + CLAIM_EVERY_S
+            self._due_s = dict.fromkeys(ATTRIBUTES, self._clock() + CLAIM_EVERY_S)
 
     def _claim(self, present: Present, kind: Kind) -> None:
         """Foretells some twins of a kind, all their levels, to see later how far off that was."""

@@ -67,7 +67,7 @@ class Trial:
 
 class WhatIfs:
     """Lives what-ifs one after the other. `present` gives the loop as it stands, None before the first slot; `clock`
-    seconds that do not jump. Compiling at the first what-if counts against nobody's patience.
+    seconds that do not jump. The first what-if compiles, which may take longer than its asker waits.
     """
 
     def __init__(self, present: Callable[[], Present | None], clock: Callable[[], float]) -> None:
@@ -111,15 +111,16 @@ class WhatIfs:
         present = self._present()
         if present is None:
             raise LookupError("no slot was lived yet")
+        if not self._warm:
+            self._compile(present)
+            begun_s, present = self._clock(), self._present() or present
+        self._check_time(wish, asked_s)
         picture, loop, state = present.picture, present.loop, present.state
         standing = state.reservation
         proposed = reservation_of(wish.shares, picture, standing)
-        known = Known(fork(state.twin), state.forecast, state.allocations[0])
+        known = _known(present)
         blocks = int(np.ceil(wish.horizon_s / loop.slot_s / BLOCK - 1e-9))
         slots = max(round(wish.horizon_s / loop.slot_s), 1)
-        if not self._warm:
-            self._compile(present, known)
-            asked_s = begun_s = self._clock()
         told: list[Told] = []
         for batch in range(-(-wish.samples // BATCH)):
             key = jax.random.fold_in(jax.random.key(wish.seed), batch)
@@ -133,8 +134,13 @@ class WhatIfs:
         self._last_s = trial.took_s
         return trial
 
-    def _compile(self, present: Present, known: Known) -> None:
+    def _check_time(self, wish: Wish, asked_s: float) -> None:
+        if self._clock() - asked_s > wish.patience_s:
+            raise LateTrialError(f"the what-if was not ready within {wish.patience_s:g} s")
+
+    def _compile(self, present: Present) -> None:
         key, standing = jax.random.key(0), present.state.reservation
+        known = _known(present)
         begun = self._programs.begin(key, present.loop, known, standing, standing)
         self._programs.advance(key, present.loop, known, begun.lives)
         self._warm = True
@@ -146,11 +152,7 @@ class WhatIfs:
         for block in range(blocks):
             lives, told = self._programs.advance(jax.random.fold_in(key, block + 1), present.loop, known, lives)
             parts.append(jax.device_get(told))
-            if self._clock() - asked_s > wish.patience_s:
-                raise LateTrialError(
-                    f"the what-if was not ready within {wish.patience_s:g} s; ask for fewer samples or a shorter "
-                    "horizon, or wait longer"
-                )
+            self._check_time(wish, asked_s)
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
     def _trial(
@@ -178,3 +180,9 @@ class WhatIfs:
             difference=difference(lived, standing, proposal, names, slot_s),
             took_s=self._clock() - begun_s,
         )
+
+
+def _known(present: Present) -> Known:
+    """What what-ifs start from: a fork, which shares what the twins know and has no history."""
+    state = present.state
+    return Known(fork(state.twin), state.forecast, state.allocations[0])

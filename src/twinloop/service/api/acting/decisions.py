@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from twinloop.service.acting import Decision, DecisionError
 from twinloop.service.analytics import AnalyticsSettings, Identities, written
 from twinloop.service.api.context import platform_of, present
-from twinloop.service.api.problems import ProblemError, not_found
+from twinloop.service.api.problems import ProblemError, not_found, responses
 from twinloop.service.security import Identity, Permission, Requires
 from twinloop.service.standards import rrm_policy_ratios, sla_policies
 
@@ -42,7 +42,7 @@ def decisions(
     return {"decisions": [asdict(one) for one in page], "next": following, "mode": decided.mode}
 
 
-@router.get("/decisions/{name}")
+@router.get("/decisions/{name}", responses=responses(404, 503))
 def decision(
     name: str,
     request: Request,
@@ -80,7 +80,7 @@ def _in_standard(request: Request, found: Decision, form: str) -> dict[str, Any]
     }
 
 
-@router.post("/decisions/{name}/approve")
+@router.post("/decisions/{name}/approve", responses=responses(404, 409))
 def approve(
     name: str,
     request: Request,
@@ -95,7 +95,7 @@ def approve(
     return asdict(done)
 
 
-@router.post("/decisions/{name}/reject")
+@router.post("/decisions/{name}/reject", responses=responses(404, 409))
 def reject(
     name: str,
     request: Request,

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from twinloop.errors import TwinloopError
 from twinloop.service.acting import Authority, Limits
 from twinloop.service.api.context import platform_of
-from twinloop.service.api.problems import ProblemError
+from twinloop.service.api.problems import ProblemError, responses
 from twinloop.service.security import Identity, Permission, Requires
 
 router = APIRouter(tags=["decisions"])
@@ -30,7 +30,7 @@ async def mode(
     return _told(_authority(request))
 
 
-@router.put("/mode")
+@router.put("/mode", responses=responses(409))
 def set_mode(
     order: ModeOrder, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.MODE))]
 ) -> dict[str, Any]:
@@ -71,7 +71,7 @@ async def kill(request: Request, identity: Annotated[Identity, Depends(Requires(
     return {"mode": "halted", "kept": not unkept}
 
 
-@router.delete("/kill")
+@router.delete("/kill", responses=responses(409))
 def release(request: Request, identity: Annotated[Identity, Depends(Requires(Permission.KILL))]) -> dict[str, Any]:
     """Releases the kill switch; a person decides from then on."""
     _authority(request).release()

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 
 from twinloop.service.acting import WebhookOrder
 from twinloop.service.api.context import platform_of
-from twinloop.service.api.problems import not_found
+from twinloop.service.api.problems import not_found, responses
 from twinloop.service.live_platform import Platform
 from twinloop.service.security import Identity, Permission, Requires
 
@@ -22,7 +22,7 @@ def sites(request: Request, _: Annotated[Identity, Depends(Requires(Permission.R
     return {"sites": [told | {"webhook": hooks.get(told["site"])} for told in acting.dispatcher.told()]}
 
 
-@router.put("/{site}/webhook")
+@router.put("/{site}/webhook", responses=responses(404))
 def set_webhook(
     site: str,
     order: WebhookOrder,
@@ -38,7 +38,7 @@ def set_webhook(
     return asdict(hook)
 
 
-@router.delete("/{site}/webhook")
+@router.delete("/{site}/webhook", responses=responses(404))
 def remove_webhook(
     site: str, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.MODE))]
 ) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def remove_webhook(
     return {"site": site, "webhook": None}
 
 
-@router.put("/{site}/trust")
+@router.put("/{site}/trust", responses=responses(404))
 def trust(
     site: str, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.MODE))]
 ) -> dict[str, Any]:

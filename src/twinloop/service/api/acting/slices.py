@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from twinloop.service.acting import AnyOrder, NoSliceError, Order, Orderer, Promises, ServiceProfile, ShortOrder, asked
 from twinloop.service.api.context import platform_of, seen
-from twinloop.service.api.problems import ProblemError, not_found, respond
+from twinloop.service.api.problems import ProblemError, not_found, respond, responses
 from twinloop.service.security import Identity, Permission, Requires
 
 router = APIRouter(tags=["slices"])
@@ -20,10 +20,11 @@ COST = 20.0
 Wait = Annotated[float, Query(ge=0, le=60, description="how long to wait for the answer; it goes on after that")]
 For = Annotated[str, Query(max_length=128, description="the tenant for whom the order is (operators)")]
 _STATUS = {"applied": 200, "feasible": 200, "infeasible": 200, "judging": 202, "waiting": 202, "failed": 503}
-_ORDERED: dict[int | str, dict[str, Any]] = {202: {"description": "judged later, or waits for consent"}, 409: {}}
+_LATER: dict[int | str, dict[str, Any]] = {202: {"description": "still being judged, or it waits for consent"}}
+_ORDERED = _LATER | responses(404, 409, 503)
 
 
-@router.get("/slices")
+@router.get("/slices", responses=responses(503))
 def slices(
     request: Request, identity: Annotated[Identity, Depends(Requires(Permission.READ_SLICES))]
 ) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def slices(
     return {"slices": book.seen(seen(request, identity).picture, identity.tenant)}
 
 
-@router.get("/slices/{name}")
+@router.get("/slices/{name}", responses=responses(404, 503))
 def one_slice(
     name: str, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.READ_SLICES))]
 ) -> dict[str, Any]:
@@ -59,7 +60,7 @@ async def create(
     return await _ordered(request, identity, "create", order, tenant, wait_s)
 
 
-@router.post("/slices/check")
+@router.post("/slices/check", responses=_ORDERED)
 async def check(
     request: Request,
     identity: Annotated[Identity, Depends(Requires(Permission.ORDER_SLICES))],
@@ -109,7 +110,7 @@ def orders(
     return {"orders": [one.told(identity.tenant) for one in found]}
 
 
-@router.get("/orders/{name}")
+@router.get("/orders/{name}", responses=responses(404))
 def one_order(
     name: str, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.READ_SLICES))]
 ) -> dict[str, Any]:

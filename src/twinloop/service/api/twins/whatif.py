@@ -27,6 +27,8 @@ router = APIRouter()
 COST = 20.0
 """What a what-if takes of the caller's rate: as many requests as this."""
 LONGEST_PATIENCE_S = 120.0
+GRACE_S = 1.0
+"""What-ifs end by themselves at their deadline; after so much more they are not waited for."""
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -55,8 +57,8 @@ async def whatif(
     proposal: Proposal, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.WHATIF))]
 ) -> Response:
     """Lives a proposal and the standing decision through in a fork of the twins, on the same random numbers. Nothing
-    of it reaches the loop or the network. 429 where too many wait, 503 where it takes longer than `timeout_s`; the
-    first one after a start is compiled, which takes up to a minute and does not count.
+    of it reaches the loop or the network. 429 where too many wait, 503 where it takes longer than `timeout_s`: the
+    first one after a start compiles, which may take a minute, and goes on when it is not waited for.
     """
     request.app.state.guard.charge(identity, COST)
     trial = await tried(platform_of(request), proposal)
@@ -67,12 +69,18 @@ async def tried(platform: Platform, proposal: Proposal) -> Trial:
     """A what-if's outcome. Raises ProblemError where there is none."""
     wish = Wish(shares_of(platform, proposal), proposal.horizon_s, proposal.samples, proposal.timeout_s, proposal.seed)
     try:
-        return await asyncio.wrap_future(platform.whatifs.ask(wish))
+        future = asyncio.wrap_future(platform.whatifs.ask(wish))
+        return await asyncio.wait_for(future, proposal.timeout_s + GRACE_S)
     except BusyTrialsError as error:
         again = {"Retry-After": str(max(math.ceil(error.retry_after_s), 1))}
         raise ProblemError(429, str(error), "ask again later", again) from None
-    except LateTrialError as error:
-        raise ProblemError(503, str(error), "", {"Retry-After": "10"}) from None
+    except (LateTrialError, TimeoutError):
+        raise ProblemError(
+            503,
+            f"the what-if was not ready within {proposal.timeout_s:g} s",
+            "ask for fewer samples or a shorter horizon, or wait longer; the first one after a start takes a minute",
+            {"Retry-After": "10"},
+        ) from None
     except ProposalError as error:
         raise ProblemError(422, str(error)) from None
     except LookupError:

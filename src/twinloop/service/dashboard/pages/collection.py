@@ -49,7 +49,9 @@ _ERRORS = [Column("When"), Column("Source"), Column("Reason"), Column("The row a
 
 def show_collection(visit: Visit, request: Request) -> None:
     """Builds the page; `?site=` chooses whose plan is shown."""
-    lead = "What agents are asked to report and how precisely, what each of them sent, and why something did not arrive."
+    lead = (
+        "What agents are asked to report and how precisely, what each of them sent, and why something did not arrive."
+    )
     with framed(visit, "/collection", "Collection", lead):
         _Plan(visit, request.query_params.get("site"))
         _sources(visit)
@@ -62,7 +64,9 @@ class _Plan:
     def __init__(self, visit: Visit, site: str | None) -> None:
         self._site = site
         self._sites: tuple[str, ...] = ()
-        note = "Kept to: the share of what was asked that came. What is sent on change alone is asked for but not counted."
+        note = (
+            "Kept to: the share of what was asked that came. What is sent on change alone is asked for but not counted."
+        )
         self._all = Panel("Sites", note)
         with self._all:
             self._table = Table("Sites", _SITES, "The scenario names no sites.", cards=True)
@@ -72,7 +76,10 @@ class _Plan:
         with self._panel:
             self._wishes = ui.label("").classes("tl-note")
             self._tables = {
-                kind: (ui.label(kind).classes("tl-h3"), Table(f"Plan of {kind}s", _PLAN, "Nothing is asked.", cards=True))
+                kind: (
+                    ui.label(kind).classes("tl-h3"),
+                    Table(f"Plan of {kind}s", _PLAN, "Nothing is asked.", cards=True),
+                )
                 for kind in ("user", "cell", "server")
             }
         self._one: Watch = visit.watch("", self._show_one, _SLOW_S)

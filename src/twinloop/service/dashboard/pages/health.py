@@ -34,6 +34,9 @@ _PARTS = {
 }
 _SLOT_S = 1.0
 _TIMES = [Column("Part of a slot"), Column("Took, of a second")]
+_LINKS = [Column("Line"), Column("State"), Column("Counted"), Column("Fault")]
+_COUNTS = ("received", "kept", "repeated", "refused")
+_UP = frozenset({"connected", "up"})
 _SITES = [
     Column("Site"),
     Column("State"),
@@ -51,8 +54,8 @@ def show_health(visit: Visit, request: Request) -> None:
         with ui.element("div").classes("tl-columns"):
             loop = _loop()
             mode = _Mode(visit)
-        times, sites = _times(), _Sites(visit)
-    parts = (loop, mode.show, times, sites.show)
+        times, sites, links = _times(), _Sites(visit), _links()
+    parts = (loop, mode.show, times, sites.show, links)
 
     def show(answer: Answer) -> None:
         for part in parts:
@@ -175,6 +178,33 @@ def _site(one: Mapping[str, Any]) -> Row:
         {"text": said or UNKNOWN, "sub": str(one.get("distrusted") or one.get("fault") or "")},
     ]
     return Row(one["site"], cells)
+
+
+def _links() -> Any:
+    panel = Panel("Lines to other systems")
+    with panel:
+        table = Table("Lines to other systems", _LINKS, "There are none.", cards=True)
+    panel.card.set_visibility(False)
+
+    def show(answer: Answer) -> None:
+        links: Mapping[str, Mapping[str, Any]] = answer.get("links", {})
+        panel.card.set_visibility(bool(links))
+        if panel.settle(answer):
+            table.fill([_link(name, told) for name, told in links.items()])
+
+    return show
+
+
+def _link(name: str, told: Mapping[str, Any]) -> Row:
+    condition = str(told.get("state", UNKNOWN))
+    counts = ", ".join(f"{key} {number(told[key])}" for key in _COUNTS if key in told)
+    cells: list[Cell] = [
+        {"text": name, "sub": str(told.get("address", ""))},
+        state((condition, "good" if condition in _UP else "bad")),
+        counts or UNKNOWN,
+        str(told.get("fault") or UNKNOWN),
+    ]
+    return Row(name, cells)
 
 
 class _Mode:

@@ -49,13 +49,13 @@ class _Colouring:
 
 _BY_VALUE = {
     "buffer_s": _Colouring(
-        "Buffer, s", (1, 3, 6, 12), ("below 1 s", "1 to 3 s", "3 to 6 s", "6 to 12 s", "12 s and more")
+        "Buffer, s", (1.0, 3.0, 6.0, 12.0), ("below 1 s", "1 to 3 s", "3 to 6 s", "6 to 12 s", "12 s and more")
     ),
     "rate_bps": _Colouring(
         "Rate, Mbit/s", (5e5, 1e6, 2e6, 5e6), ("below .5 Mbit/s", ".5 to 1", "1 to 2", "2 to 5", "5 Mbit/s and more")
     ),
     "sinr_db": _Colouring(
-        "Signal to noise, dB", (0, 5, 10, 18), ("below 0 dB", "0 to 5", "5 to 10", "10 to 18", "18 dB and more")
+        "Signal to noise, dB", (0.0, 5.0, 10.0, 18.0), ("below 0 dB", "0 to 5", "5 to 10", "10 to 18", "18 dB and more")
     ),
     "quality": _Colouring(
         "Video quality, %", (0.2, 0.4, 0.6, 0.8), ("below 20 %", "20 to 40", "40 to 60", "60 to 80", "80 % and more")

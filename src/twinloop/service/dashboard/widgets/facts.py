@@ -1,7 +1,7 @@
 """Panels with what is wrong said in them, facts by name, states as pills, and buttons that say why they cannot."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal, Self
+from typing import Literal
 
 from nicegui import ui
 from nicegui.element import Element
@@ -53,7 +53,7 @@ class Panel:
             self.body = ui.element("div").classes("tl-panel-body")
         self.body.set_visibility(False)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Panel":
         """What is made inside stands in the body."""
         self.body.__enter__()
         return self
