@@ -52,7 +52,7 @@ class AnsweredError(TwinloopError):
         self.answer = answer
 
 
-class Client:
+class ApiClient:
     """A server, asked in the name of a token. Raises TwinloopError, in one line, for whatever goes wrong."""
 
     def __init__(self, server: str, token: str, token_file: Path | None) -> None:
@@ -88,15 +88,8 @@ class Client:
 
         headers = {"Last-Event-ID": after} if after else {}
         with self._streamed(path, "text/event-stream", query, headers) as answer:
-            event: dict[str, str] = {}
             try:
-                for line in answer.iter_lines():
-                    if line:
-                        name, _, value = line.partition(":")
-                        event[name] = value.removeprefix(" ")
-                    elif event:
-                        yield event.get("id", ""), event.get("event", ""), event.get("data", "")
-                        event = {}
+                yield from _events(answer.iter_lines())
             except httpx.TransportError:
                 return
 
@@ -221,3 +214,15 @@ def _secret(token: str, token_file: Path | None) -> str:
 
 def _given(query: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (query or {}).items() if value is not None}
+
+
+def _events(lines: Iterator[str]) -> Iterator[tuple[str, str, str]]:
+    event: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            event[name] = value.removeprefix(" ")
+        else:
+            if event.get("event") and event.get("data"):
+                yield event.get("id", ""), event["event"], event["data"]
+            event = {}

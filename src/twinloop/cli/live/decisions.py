@@ -8,7 +8,7 @@ from rich.console import Console
 
 from twinloop.cli.live.client import (
     SERVER,
-    Client,
+    ApiClient,
     JsonOption,
     ServerOption,
     TokenFileOption,
@@ -43,7 +43,7 @@ def list_decisions(
 ) -> None:
     """Show decisions, newest first."""
     query = {"state": state, "kind": kind, "limit": limit, "after": after}
-    told = Client(server, token, token_file).ask("GET", "/decisions", query=query)
+    told = ApiClient(server, token, token_file).ask("GET", "/decisions", query=query)
     if as_json:
         printed(told)
         return
@@ -72,7 +72,7 @@ def show(
     if form not in ("text", "json", "rrm", "a1"):
         raise typer.BadParameter(f"--format {form!r} is not known; give text, json, rrm or a1")
     query = {"format": form} if form in ("rrm", "a1") else {}
-    told = Client(server, token, token_file).ask("GET", f"/decisions/{quote(name, safe='')}", query=query)
+    told = ApiClient(server, token, token_file).ask("GET", f"/decisions/{quote(name, safe='')}", query=query)
     if as_json or form != "text":
         printed(told)
         return
@@ -89,7 +89,7 @@ def approve(
     as_json: JsonOption = False,
 ) -> None:
     """Consent to a decision that waits. It is asked of the network if the twins still find it safe."""
-    _decide(Client(server, token, token_file), name, "approve", comment, as_json)
+    _decide(ApiClient(server, token, token_file), name, "approve", comment, as_json)
 
 
 @app.command()
@@ -102,10 +102,10 @@ def reject(
     as_json: JsonOption = False,
 ) -> None:
     """Refuse a decision that waits."""
-    _decide(Client(server, token, token_file), name, "reject", comment, as_json)
+    _decide(ApiClient(server, token, token_file), name, "reject", comment, as_json)
 
 
-def _decide(client: Client, name: str, verb: str, comment: str, as_json: bool) -> None:
+def _decide(client: ApiClient, name: str, verb: str, comment: str, as_json: bool) -> None:
     told = client.ask("POST", f"/decisions/{quote(name, safe='')}/{verb}", body={"comment": comment})
     if as_json:
         printed(told)

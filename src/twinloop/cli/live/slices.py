@@ -10,7 +10,7 @@ from rich.console import Console
 
 from twinloop.cli.live.client import (
     SERVER,
-    Client,
+    ApiClient,
     JsonOption,
     ServerOption,
     TokenFileOption,
@@ -50,7 +50,7 @@ def list_slices(
     as_json: JsonOption = False,
 ) -> None:
     """Show slices: what each is promised, holds, and lives. A tenant sees its own."""
-    told = Client(server, token, token_file).ask("GET", "/slices")
+    told = ApiClient(server, token, token_file).ask("GET", "/slices")
     if as_json:
         printed(told)
         return
@@ -80,7 +80,7 @@ def create(
     """
     body = _body(name, profile, target_bps=target_bps, floor_share=floor_share, weight=weight)
     query = {"wait_s": wait_s, "tenant": tenant or None}
-    told = Client(server, token, token_file).ask("POST", "/slices", query=query, body=body)
+    told = ApiClient(server, token, token_file).ask("POST", "/slices", query=query, body=body)
     _show(told, as_json)
 
 
@@ -101,7 +101,7 @@ def check(
     Of a slice that stands it is asked whether it may be adjusted so.
     """
     body = _body(name, profile, target_bps=target_bps, floor_share=floor_share)
-    told = Client(server, token, token_file).ask("POST", "/slices/check", query={"wait_s": wait_s}, body=body)
+    told = ApiClient(server, token, token_file).ask("POST", "/slices/check", query={"wait_s": wait_s}, body=body)
     _show(told, as_json)
     if told["state"] == "infeasible":
         raise typer.Exit(1)
@@ -123,7 +123,7 @@ def adjust(
     promises = {"target_bps": target_bps, "floor_share": floor_share, "weight": weight}
     body = {name: value for name, value in promises.items() if value is not None}
     path = f"/slices/{quote(name, safe='')}"
-    _show(Client(server, token, token_file).ask("PATCH", path, query={"wait_s": wait_s}, body=body), as_json)
+    _show(ApiClient(server, token, token_file).ask("PATCH", path, query={"wait_s": wait_s}, body=body), as_json)
 
 
 @app.command()
@@ -137,7 +137,7 @@ def end(
 ) -> None:
     """End a slice: nobody in it is served any more, and its row is free for another order."""
     path = f"/slices/{quote(name, safe='')}"
-    _show(Client(server, token, token_file).ask("DELETE", path, query={"wait_s": wait_s}), as_json)
+    _show(ApiClient(server, token, token_file).ask("DELETE", path, query={"wait_s": wait_s}), as_json)
 
 
 def _body(name: str | None, profile: Path | None, **promises: float | None) -> object:

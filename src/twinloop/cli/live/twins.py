@@ -14,7 +14,7 @@ from rich.console import Console
 from twinloop.cli.live.client import (
     SERVER,
     AnsweredError,
-    Client,
+    ApiClient,
     JsonOption,
     ServerOption,
     TokenFileOption,
@@ -78,7 +78,7 @@ def list_twins(
         "limit": limit,
         "after": after,
     }
-    told = Client(server, token, token_file).ask("GET", f"/twins/{quote(kind, safe='')}", query=query)
+    told = ApiClient(server, token, token_file).ask("GET", f"/twins/{quote(kind, safe='')}", query=query)
     if as_json:
         printed(told)
         return
@@ -105,7 +105,7 @@ def get(
 ) -> None:
     """Show one twin: reported, emulated and desired, with age and fidelity beside every value."""
     _require_form(form, ("text", "json", "xml", "csv"))
-    client, path = Client(server, token, token_file), f"/twins/{quote(kind, safe='')}/{quote(name, safe='')}"
+    client, path = ApiClient(server, token, token_file), f"/twins/{quote(kind, safe='')}/{quote(name, safe='')}"
     query = {"at": at, "revision": revision}
     if form in ("xml", "csv"):
         _write(client.text(path, FORMS[form], query), None)
@@ -153,7 +153,7 @@ def watch(
 
     With --json each change is a line, for programs.
     """
-    client = Client(server, token, token_file)
+    client = ApiClient(server, token, token_file)
     query = {"kind": kind or None, "id": name or None, "slice": of_slice, "attributes": attributes}
     left = most
     for event, data in _followed(client, query):
@@ -180,7 +180,7 @@ def export(
 ) -> None:
     """Write all twins of one moment as JSON, NDJSON, XML or CSV."""
     _require_form(form, tuple(FORMS))
-    _write(Client(server, token, token_file).text("/twins/export", FORMS[form], {"kind": kind or None}), out)
+    _write(ApiClient(server, token, token_file).text("/twins/export", FORMS[form], {"kind": kind or None}), out)
 
 
 @app.command()
@@ -201,7 +201,7 @@ def history(
 ) -> None:
     """Show what one attribute of a twin was, as means over steps; what is not known is left out."""
     _require_form(form, ("text", "json", "csv"))
-    client, base = Client(server, token, token_file), f"/twins/{quote(kind, safe='')}/{quote(name, safe='')}"
+    client, base = ApiClient(server, token, token_file), f"/twins/{quote(kind, safe='')}/{quote(name, safe='')}"
     query = {"attribute": attribute, "from": begin, "to": end, "step": step_s}
     if form == "csv":
         _write(client.text(f"{base}/history", FORMS["csv"], query), None)
@@ -215,23 +215,22 @@ def history(
     table(("from", f"#{attribute} [{told['unit']}]"), rows, "nothing is known of that time")
 
 
-def _followed(client: Client, query: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _followed(client: ApiClient, query: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Events for ever: where the line breaks, it goes on after the last one."""
-    after = ""
+    after, event = "", ""
     while True:
         try:
             for number, event, data in client.events("/twins/changes", query, after):
                 after = number or after
-                if event:
-                    yield event, json.loads(data)
-                if event == "end":
-                    return
+                yield event, json.loads(data)
         except AnsweredError as error:
             if error.status < 500 or not after:
                 raise
         except TwinloopError:
             if not after:
                 raise
+        if event == "end":
+            return
         Console(stderr=True, highlight=False).print("the line broke; going on in a moment")
         time.sleep(RECONNECT_S)
 

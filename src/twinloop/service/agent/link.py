@@ -4,7 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import msgspec
@@ -14,12 +14,66 @@ from twinloop.network import Command, Plan
 
 _log = logging.getLogger("twinloop.agent")
 MOST_WAITING = 3_600
+"""Batches that an agent keeps for a server that is away."""
+
+MOST_AHEAD = 100
+"""Batches that may wait before an agent that can wait itself, as a log or a file can, stands still."""
+
 _plan = msgspec.json.Decoder(Plan)
 _command = msgspec.json.Decoder(Command)
 
 
 class LinkError(TwinloopError):
     """The server cannot be used as asked: a wrong address, a token that it refuses."""
+
+
+class LinkPort(Protocol):
+    """An agent's line to its server, whatever carries it."""
+
+    @property
+    def source(self) -> str:
+        """Whose reports these are."""
+        ...
+
+    @property
+    def acknowledged(self) -> int:
+        """Batches that the server has."""
+        ...
+
+    @property
+    def refused(self) -> int:
+        """Batches that it does not want."""
+        ...
+
+    @property
+    def given_up(self) -> int:
+        """Batches that had to make room for newer ones."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Batches that are not acknowledged."""
+        ...
+
+    def put(self, columns: list[dict[str, Any]], receipts: list[dict[str, Any]]) -> None:
+        """Queues one batch."""
+        ...
+
+    def send(self) -> bool:
+        """Sends what waits, as far as it goes; True where all is acknowledged. Raises LinkError."""
+        ...
+
+    def plan(self, site: str, after: int) -> Plan | None:
+        """The plan of the site if there is another than revision `after`. Raises LinkError."""
+        ...
+
+    def command(self, site: str, after: int, wait_s: float = 0.0) -> Command | None:
+        """The command of the site if there is another than number `after` within `wait_s`. Raises LinkError."""
+        ...
+
+    def close(self) -> None:
+        """Hangs up."""
+        ...
 
 
 class Link:
@@ -36,14 +90,7 @@ class Link:
         self._wall = wall
         self._sequence = int(wall() * 1000)
         self._waiting: deque[tuple[int, dict[str, Any]]] = deque()
-        try:
-            self._client = httpx.Client(
-                base_url=server, headers={"Authorization": f"Bearer {token}"}, timeout=10.0, trust_env=False
-            )
-        except (httpx.InvalidURL, UnicodeError) as error:
-            raise LinkError(
-                f"--server {server!r} is no address ({error}); give for example http://127.0.0.1:8080"
-            ) from None
+        self._client = client_of(server, token)
 
     @property
     def waiting(self) -> int:
@@ -71,7 +118,7 @@ class Link:
                 return False
             if answer.status_code in (400, 413, 422):
                 self.refused += 1
-                _log.error("batch %d is refused: %s", sequence, _detail(answer))
+                _log.error("batch %d is refused: %s", sequence, detail_of(answer))
             elif answer.status_code != 200:
                 return False
             else:
@@ -106,11 +153,25 @@ class Link:
         except httpx.HTTPError as error:
             raise LinkError(f"{self._client.base_url}: {error}") from None
         if answer.status_code in (401, 403, 404):
-            raise LinkError(f"{self._client.base_url}{path.lstrip('/')} answers: {_detail(answer)}")
+            raise LinkError(f"{self._client.base_url}{path.lstrip('/')} answers: {detail_of(answer)}")
         return answer
 
 
-def _detail(answer: httpx.Response) -> str:
+def client_of(server: str, token: str) -> httpx.Client:
+    """A client of a server's API. Raises LinkError for what is no address, or a token that no header can hold."""
+    try:
+        client = httpx.Client(
+            base_url=server, headers={"Authorization": f"Bearer {token}"}, timeout=10.0, trust_env=False
+        )
+    except (httpx.InvalidURL, UnicodeError):
+        raise LinkError("--server or --token cannot be used; give for example --server http://127.0.0.1:8080") from None
+    if client.base_url.scheme not in ("http", "https") or not client.base_url.host:
+        raise LinkError(f"--server {server!r} is no address; give for example http://127.0.0.1:8080")
+    return client
+
+
+def detail_of(answer: httpx.Response) -> str:
+    """What a server says is wrong, in one line."""
     try:
         told = answer.json()
     except ValueError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from twinloop.network import Command
 from twinloop.runs import use_persistent_cache
 from twinloop.scenario import Scenario
-from twinloop.service.agent.link import Link, LinkError
+from twinloop.service.agent.link import LinkError, LinkPort
 from twinloop.service.agent.world import World
 
 _log = logging.getLogger("twinloop.agent")
@@ -33,7 +33,7 @@ class Standing:
 class SimulatedAgent:
     """Lives one site of a scenario and reports it; commands come by a long poll of their own."""
 
-    def __init__(self, scenario: Scenario, site: str | None, links: Callable[[], Link], seed: int) -> None:
+    def __init__(self, scenario: Scenario, site: str | None, links: Callable[[], LinkPort], seed: int) -> None:
         self.world = World(scenario, site, seed)
         self.standing = Standing(self.world.name)
         self._reports, self._commands = links(), links()

@@ -156,7 +156,9 @@ class Foreteller:
                 table = picture.of(kind)
                 widths.compare(picture.slot, table.ids, table.active, table.value, table.slot)
             present = self._present()
-            for kind in ATTRIBUTES if ready and present is not None else ():
+            if not ready or present is None:
+                return
+            for kind in ATTRIBUTES:
                 now_s = self._clock()
                 if now_s >= self._due_s[kind]:
                     few = int(present.picture.of(kind).active.sum()) / _FEW
