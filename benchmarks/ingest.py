@@ -232,10 +232,11 @@ def _request(given: dict, host: str, number: int, sequence: int, rng: np.random.
     body = {"source": f"load-{os.getpid()}-{number}", "sequence": sequence, "sent_s": time.time()}
     if form == "msgpack":
         columns = {"kind": "user", "attributes": ATTRIBUTES, "ids": who, "values": value.tolist()}
+        columns |= {"slices": ["standard"] * len(who)}
         content, kind = msgspec.msgpack.encode(body | {"columns": [columns]}), "application/msgpack"
     else:
         rows = [
-            {"kind": "user", "id": name, "values": dict(zip(ATTRIBUTES, line, strict=True))}
+            {"kind": "user", "id": name, "slice": "standard", "values": dict(zip(ATTRIBUTES, line, strict=True))}
             for name, line in zip(who, value.tolist(), strict=True)
         ]
         content, kind = msgspec.json.encode(body | {"rows": rows}), "application/json"

@@ -100,7 +100,7 @@ def server(monkeypatch) -> Server:
     monkeypatch.setattr(httpx, "Client", lambda **given: client(transport=httpx.MockTransport(made), **given))
     monkeypatch.setenv("TWINLOOP_TOKEN", "tl_secret")
     monkeypatch.setenv("TWINLOOP_SERVER", "http://twins.example:9")
-    monkeypatch.setattr("twinloop.cli.live.twins.RECONNECT_S", 0.0)
+    monkeypatch.setattr("twinloop.cli.live.asking.twins.RECONNECT_S", 0.0)
     return made
 
 

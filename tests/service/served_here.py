@@ -35,7 +35,7 @@ def eventually(holds: Callable[[], object]) -> None:
 
 
 def report(sequence: int, source: str = "west", buffer_s: float = 3.0) -> bytes:
-    row = {"kind": "user", "id": f"ue-{sequence % 9}", "values": {"buffer_s": buffer_s}}
+    row = {"kind": "user", "id": f"ue-{sequence % 9}", "slice": "standard", "values": {"buffer_s": buffer_s}}
     return json.dumps({"source": source, "sequence": sequence, "rows": [row]}).encode()
 
 

@@ -12,6 +12,7 @@ import pytest
 from service.conftest import Clock
 
 from twinloop.service.api import build_app
+from twinloop.service.keeping import KeepingSettings
 from twinloop.service.live import Foretold, KindPicture, Picture
 from twinloop.service.live_platform import Platform, Settings
 from twinloop.service.security import (
@@ -30,7 +31,7 @@ from twinloop.storage import open_storage
 from twinloop.twins import ATTRIBUTES
 
 CAPACITY = 12
-QUIET = Settings(snapshot_every_s=1e9)
+QUIET = Settings(keeping=KeepingSettings(snapshot_every_s=1e9))
 ANY = Rate(per_s=1e6, burst=1e9)
 PLENTY = LimitSettings(roles=dict.fromkeys(ROLES, ANY), unknown=ANY, failures=ANY)
 

@@ -3,64 +3,68 @@
 import random
 import threading
 import time
+from dataclasses import dataclass, field
 
 import httpx
 import pytest
 from trials.live_server import LiveServer, Promises, running
 
 pytestmark = pytest.mark.trial
-SOURCE = "trial"
+
+
+@dataclass
+class Told:
+    """What a server has told of its slots, of the numbers of its orders, and of the revisions of its twins."""
+
+    slot: int = -1
+    revision: int = -1
+    twins: dict[str, int] = field(default_factory=dict)
+
+    def read(self, server: LiveServer) -> None:
+        """Whatever is told now must not be less than what was told before."""
+        twins = {twin["id"]: twin["revision"] for twin in server.get("/twins/user?limit=500")["twins"]}
+        system = server.get("/system")
+        assert system["slot"] >= self.slot, "slots went back"
+        assert system["requested_revision"] >= self.revision, "the numbers of orders went back"
+        back = {who: (was, twins.get(who)) for who, was in self.twins.items() if twins.get(who, -1) < was}
+        assert back == {}, "revisions of twins went back (told, known)"
+        self.slot, self.revision, self.twins = system["slot"], system["requested_revision"], twins
 
 
 def report_until_gone(server: LiveServer, promises: Promises) -> None:
     """Sends batch after batch until the server is gone."""
     with server.client(server.reporter) as client:
         while True:
-            batch = promises.batch(SOURCE)
             try:
-                answer = client.post("/reports", json=batch)
+                promises.send(client)
             except httpx.TransportError:
                 return
-            if answer.status_code == 200:
-                promises.keep(batch)
 
 
-def known(server: LiveServer) -> dict[str, float]:
-    """Every user's count of swipes, as the twins know it."""
-    with server.client() as client:
-        found = client.get("/twins/user", params={"limit": 100}).json()["twins"]
-    return {twin["id"]: twin["reported"]["swipes"]["value"] for twin in found if "swipes" in twin["reported"]}
-
-
-def lives(server: LiveServer) -> bool:
-    with server.client() as client:
-        answer = client.get("/twins/user")
-        return answer.status_code == 200
-
-
-def test_killed_again_and_again_under_load_nothing_acknowledged_is_lost(site_file, tmp_path, extent):
-    promises, rng = Promises(), random.Random(11)
+def test_killed_again_and_again_under_load_nothing_acknowledged_is_lost(site_file, tmp_path, extent, note):
+    promises, told, rng, restarts_s = Promises(), Told(), random.Random(11), []
     with running(site_file, tmp_path) as server:
         for number in range(extent.kills):
             reporter = threading.Thread(target=report_until_gone, args=(server, promises))
             reporter.start()
-            if number % 3 == 2:
-                server.wait_for(lambda: lives(server))
+            if number % 3 == 1:
+                server.wait_for_life()
+                told.read(server)
             time.sleep(rng.uniform(0.2, 2.0))
+            if number % 3 == 1:
+                told.read(server)
             server.kill()
             reporter.join()
+            begun = time.monotonic()
             server.start()
-        server.wait_for(lambda: lives(server))
-        twins = known(server)
-        late = {
-            user: (twins.get(user), count) for user, count in promises.newest.items() if twins.get(user, -1) < count
-        }
-        assert late == {}, "acknowledged reports that are not in the twins (known, acknowledged)"
+            restarts_s.append(time.monotonic() - begun)
+        promises.require_kept(server)
+        told.read(server)
+        note(
+            kills=extent.kills,
+            acknowledged=len(promises.acknowledged),
+            restart_s=[round(seconds, 1) for seconds in restarts_s],
+        )
         assert len(promises.acknowledged) > 20 * extent.kills
-        with server.client(server.reporter) as client:
-            again = [
-                client.post("/reports", json={"source": SOURCE, "sequence": sequence, "rows": []}).json()["duplicate"]
-                for sequence in sorted(promises.acknowledged)[:: max(len(promises.acknowledged) // 200, 1)]
-            ]
-        assert all(again), "acknowledged batches that the database has lost"
+        assert set(promises.statuses) == {200}
         assert server.stop() == 0

@@ -1,77 +1,87 @@
 """Ten times more than it can take: a server refuses what may not wait, keeps its memory, goes on living slots."""
 
+import asyncio
 import threading
 import time
 
-import httpx
-import msgspec
 import pytest
 from trials.live_server import LiveServer, running
+from trials.many_reporters import Reporters, Tally
+from trials.watched_site import watched
 
 pytestmark = pytest.mark.trial
-CONNECTIONS, ROWS = 40, 2_000
-MOST_GROWTH_BYTES = 700 * 2**20
-NAMES = ["buffer_s", "rate_bps", "quality", "delay_s"]
+TIMES = 10
+MEASURED_S = 3.0
+CONNECTIONS = 4
+MOST_REPORTERS = 800
+MOST_GROWTH_BYTES = 400 * 2**20
 
 
-class Flood:
-    """Batches of thousands of rows from many connections at once."""
+class Watch(threading.Thread):
+    """Memory and slots of a server, looked at all the while."""
 
     def __init__(self, server: LiveServer) -> None:
+        super().__init__()
         self.server, self.over = server, threading.Event()
-        self.statuses: dict[int, int] = {}
-        self.rows = 0
-        self.lock = threading.Lock()
-        self.threads = [threading.Thread(target=self.send, args=(number,)) for number in range(CONNECTIONS)]
+        self.memory: list[int] = []
+        self.slots: list[int] = []
+        self.unanswered = 0
 
-    def send(self, number: int) -> None:
-        ids = [f"u{row % 100}" for row in range(ROWS)]
-        values = [[1.0, 1e6, 0.5, 0.1]] * ROWS
-        sequence = 0
-        with self.server.client(self.server.reporter) as client:
-            while not self.over.is_set():
-                sequence += 1
-                column = {"kind": "user", "attributes": NAMES, "ids": ids, "time_s": time.time(), "values": values}
-                body = msgspec.msgpack.encode({"source": f"flood{number}", "sequence": sequence, "columns": [column]})
-                try:
-                    answer = client.post("/reports", content=body, headers={"Content-Type": "application/msgpack"})
-                except httpx.TimeoutException:
-                    continue
-                self.note(answer)
-
-    def note(self, answer: httpx.Response) -> None:
-        with self.lock:
-            self.statuses[answer.status_code] = self.statuses.get(answer.status_code, 0) + 1
-            if answer.status_code == 200:
-                self.rows += answer.json()["accepted"]
-        if answer.status_code != 200:
-            assert "Retry-After" in answer.headers
-            time.sleep(0.05)
+    def run(self) -> None:
+        while not self.over.wait(0.5):
+            self.memory.append(self.server.memory_bytes)
+            try:
+                with self.server.client(timeout_s=20.0) as client:
+                    self.slots.append(client.get("/system").json()["slot"])
+            except Exception:
+                self.unanswered += 1
 
 
-def slot_of(server: LiveServer) -> int:
-    with server.client() as client:
-        return client.get("/system").json()["slot"]
+def offered(server: LiveServer, number: int, lasts_s: float, every_s: float, name: str) -> Tally:
+    return asyncio.run(Reporters(server.port, server.reporter, number, lasts_s, every_s, name).run())
 
 
-def test_a_flood_is_refused_in_order_and_the_server_recovers_alone(site_file, tmp_path, extent):
-    with running(site_file, tmp_path) as server:
-        server.wait_for(lambda: slot_of(server) > 0)
-        before, slot = server.memory_bytes, slot_of(server)
-        flood = Flood(server)
-        for thread in flood.threads:
-            thread.start()
-        peak, until = before, time.monotonic() + extent.overload_s
-        while time.monotonic() < until:
-            peak = max(peak, server.memory_bytes)
-            time.sleep(0.5)
-        flood.over.set()
-        for thread in flood.threads:
-            thread.join()
-        assert set(flood.statuses) <= {200, 429, 503}, flood.statuses
-        assert peak - before < MOST_GROWTH_BYTES, f"{(peak - before) / 2**20:.0f} MiB more"
-        server.wait_for(lambda: server.answers("/readyz"))
-        assert slot_of(server) > slot
-        with server.client() as client:
-            sources = client.get("/ingest/sources").json()["sources"]
-        assert sum(one["rows"] for one in sources) >= flood.rows > 0
+def lost(server: LiveServer, tally: Tally) -> list[tuple[str, int]]:
+    """Acknowledged batches, some of every source, that the database does not know."""
+    gone: list[tuple[str, int]] = []
+    with server.client(server.reporter) as client:
+        for source, batches in tally.acknowledged.items():
+            for sequence in batches[:: max(len(batches) // 3, 1)]:
+                told = client.post("/reports", json={"source": source, "sequence": sequence, "rows": []})
+                gone += [] if told.json()["duplicate"] else [(source, sequence)]
+    return gone
+
+
+def test_a_flood_is_refused_in_order_and_the_server_recovers_alone(site_file, site, tmp_path, extent, note):
+    with running(site_file, tmp_path) as server, watched(server, site):
+        server.wait_for(lambda: server.answers("/readyz") and server.get("/system")["deciding"])
+        can_take = offered(server, CONNECTIONS, MEASURED_S, 0.0, "measure").kept / MEASURED_S
+        reporters = min(int(TIMES * can_take), MOST_REPORTERS)
+        watch = Watch(server)
+        before, slot, begun = server.memory_bytes, server.slot, time.monotonic()
+        watch.start()
+        tally = offered(server, reporters, extent.overload_s, reporters / (TIMES * can_take), "many")
+        lasted_s = time.monotonic() - begun
+        watch.over.set()
+        watch.join()
+        server.wait_for_life()
+        recovered_s = time.monotonic() - begun - lasted_s
+        slots = server.slot - slot
+        growth = max(watch.memory) - before
+        note(
+            can_take_rows_per_s=round(1000 * can_take),
+            offered_rows_per_s=round(1000 * tally.offered / lasted_s),
+            kept_rows_per_s=round(1000 * tally.kept / lasted_s),
+            statuses=dict(tally.statuses),
+            median_wait_s=round(sorted(tally.waits_s)[len(tally.waits_s) // 2], 2),
+            memory_mib=(round(before / 2**20), round(max(watch.memory) / 2**20)),
+            slots=f"{slots} in {lasted_s:.0f} s",
+            unanswered=watch.unanswered,
+            recovered_s=round(recovered_s, 1),
+        )
+        assert growth < MOST_GROWTH_BYTES, f"{growth / 2**20:.0f} MiB more"
+        assert set(tally.statuses) <= {0, 200, 429, 503} and tally.impatient == 0, tally.statuses
+        assert tally.statuses[503] + tally.statuses[429] > 0, tally.statuses
+        assert tally.kept / lasted_s > can_take / 3, "what it can take it goes on taking"
+        assert slots > 0.5 * lasted_s, f"{slots} slots in {lasted_s:.0f} s"
+        assert lost(server, tally) == []

@@ -18,12 +18,14 @@ from twinloop.cli.doctor import doctor
 from twinloop.cli.evaluate import app as evaluate_app
 from twinloop.cli.experience import app as qoe_app
 from twinloop.cli.live.agent import agent
-from twinloop.cli.live.decisions import app as decision_app
+from twinloop.cli.live.asking.decisions import app as decision_app
+from twinloop.cli.live.asking.slices import app as slice_app
+from twinloop.cli.live.asking.tokens import app as token_app
+from twinloop.cli.live.asking.twins import app as twin_app
 from twinloop.cli.live.demo import app as demo_app
+from twinloop.cli.live.ingest import ingest
 from twinloop.cli.live.keep import backup, restore
 from twinloop.cli.live.serve import serve
-from twinloop.cli.live.slices import app as slice_app
-from twinloop.cli.live.twins import app as twin_app
 from twinloop.cli.run import run
 from twinloop.cli.scenario import app as scenario_app
 from twinloop.cli.studies.study import app as study_app
@@ -43,6 +45,7 @@ app.command()(compare)
 app.command()(doctor)
 app.command()(serve)
 app.command()(agent)
+app.command()(ingest)
 app.command()(backup)
 app.command()(restore)
 app.add_typer(scenario_app, name="scenario")
@@ -53,6 +56,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(twin_app, name="twin")
 app.add_typer(slice_app, name="slice")
 app.add_typer(decision_app, name="decision")
+app.add_typer(token_app, name="token")
 app.add_typer(demo_app, name="demo")
 app.add_typer(qoe_app, name="qoe")
 

@@ -5,4 +5,4 @@ Its parts are entered one by one, so that an agent loads no web server and a ser
 
 __all__: list[str] = []
 
-__doors__ = ("agent", "live_platform", "serve")
+__doors__ = ("agent", "configuration", "live_platform", "serve")

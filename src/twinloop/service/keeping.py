@@ -6,8 +6,10 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from twinloop.entities import column
 from twinloop.errors import TwinloopError
@@ -36,15 +38,38 @@ _READ_FRAMES = 128
 _SWEEP_EVERY_S = 60.0
 
 
-@dataclass(frozen=True)
-class Tier:
+class Tier(BaseModel):
     """Frames every `step_s`, kept for `keep_s`."""
 
-    step_s: float
-    keep_s: float
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step_s: Annotated[float, Field(ge=1)]
+    keep_s: Annotated[float, Field(ge=60)]
 
 
-TIERS = (Tier(1.0, 900.0), Tier(10.0, 6 * 3600.0), Tier(60.0, 14 * 86_400.0))
+TIERS = (Tier(step_s=1.0, keep_s=900.0), Tier(step_s=10.0, keep_s=6 * 3600.0), Tier(step_s=60.0, keep_s=14 * 86_400.0))
+
+
+class KeepingSettings(BaseModel):
+    """How much is kept: a snapshot every `snapshot_every_s`; history in `tiers`, finer ones first; events that two
+    snapshots cover for `events_s` and up to `events_bytes`; refused rows; the audit log for `log_s`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    snapshot_every_s: Annotated[float, Field(ge=1)] = 30.0
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=8)] = TIERS
+    events_s: Annotated[float, Field(ge=0)] = 86_400.0
+    events_bytes: Annotated[int, Field(ge=0)] = 4 * 1024**3
+    refusals: Annotated[int, Field(ge=0)] = 100_000
+    log_s: Annotated[float, Field(ge=86_400)] = 365 * 86_400.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "KeepingSettings":
+        steps, reaches = ([getattr(tier, name) for tier in self.tiers] for name in ("step_s", "keep_s"))
+        if sorted(set(steps)) != steps or sorted(set(reaches)) != reaches:
+            raise ValueError("tiers must go from fine to coarse: each with a longer step_s and a longer keep_s")
+        return self
 
 
 @dataclass(frozen=True)
@@ -65,8 +90,7 @@ class Keeper:
         runner: Runner,
         storage: Storage,
         clock: Callable[[], float],
-        snapshot_every_s: float,
-        tiers: tuple[Tier, ...] = TIERS,
+        settings: KeepingSettings,
     ) -> None:
         self.failures = 0
         self.saved_event = 0
@@ -74,10 +98,10 @@ class Keeper:
         self._runner = runner
         self._storage = storage
         self._clock = clock
-        self._every_s = snapshot_every_s
-        self._tiers = tiers
+        self._settings = settings
+        self._tiers = settings.tiers
         self._name = fingerprint(runner.scenario)
-        self._due_s = clock() + snapshot_every_s
+        self._due_s = clock() + settings.snapshot_every_s
         self._sweep_s = clock() + _SWEEP_EVERY_S
         self._framed: dict[int, int] = {}
         self._worker = ThreadPoolExecutor(1, "keeper")
@@ -104,6 +128,7 @@ class Keeper:
         if snapshot is not None:
             restore(runner, snapshot.blob, self._name)
         saved_slot, replayed = runner.slot, self._replay()
+        self._count_on()
         now, slot_s = self._clock(), runner.loop.slot_s
         if now < runner.epoch_s + (runner.slot + 1) * slot_s:
             _log.warning("the clock stands before the last slot; slots go on counting from it")
@@ -117,7 +142,7 @@ class Keeper:
         self._frames(picture)
         now = self._clock()
         if now >= self._due_s and (self._saving is None or self._saving.done()):
-            self._due_s = now + self._every_s
+            self._due_s = now + self._settings.snapshot_every_s
             self._saving = self._worker.submit(self._save, *self._taken())
         if now >= self._sweep_s:
             self._sweep_s = now + _SWEEP_EVERY_S
@@ -216,6 +241,18 @@ class Keeper:
             count += len(events)
         return count
 
+    def _count_on(self) -> None:
+        """Slots and revisions that were told after the snapshot are not told again: frames know of them."""
+        newest = self._storage.frames.newest_slot()
+        if newest is None or newest <= self._runner.slot:
+            return
+        self._runner.slot = newest
+        for kind, attributes in ATTRIBUTES.items():
+            stored = self._storage.frames.at(kind, newest)
+            if stored is not None:
+                frame = read_frame(stored.blob, len(attributes))
+                self._runner.count_on(kind, frame.ids, frame.revision)
+
     def _frames(self, picture: Picture) -> None:
         frames: list[StoredFrame] = []
         for number, tier in enumerate(self._tiers):
@@ -244,7 +281,8 @@ class Keeper:
         slot_s = self._runner.scenario_slot_s
         reach = {number: int(tier.keep_s / slot_s) for number, tier in enumerate(self._tiers)}
         try:
-            self._storage.sweep(Retention(reach), now_s)
+            kept = self._settings
+            self._storage.sweep(Retention(reach, kept.events_s, kept.events_bytes, kept.refusals, kept.log_s), now_s)
         except TwinloopError as error:
             self.failures += 1
             _log.error("what is old could not be removed: %s", error)

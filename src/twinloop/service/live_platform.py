@@ -15,10 +15,10 @@ from twinloop.service.acting import Acting, ActingSettings, Limits, Mode, Patien
 from twinloop.service.changes import Changes
 from twinloop.service.collecting import Collecting
 from twinloop.service.intake import Bounds, Intake, Players
-from twinloop.service.keeping import Keeper
+from twinloop.service.keeping import Keeper, KeepingSettings
 from twinloop.service.live import Pace, Picture, Runner, Slot
 from twinloop.service.records import Records
-from twinloop.service.security import Grants, Pseudonyms, Sight, Tenancy, WebhookSettings
+from twinloop.service.security import Grants, PrivacySettings, Pseudonyms, Sight, Tenancy, WebhookSettings
 from twinloop.service.whatif import Foreteller, WhatIfs
 from twinloop.simulator import VERSION_BPS
 from twinloop.storage import Storage
@@ -37,7 +37,8 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
-    snapshot_every_s: float = 30.0
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    keeping: KeepingSettings = field(default_factory=KeepingSettings)
     plan_every_s: float = 10.0
     ladder_bps: tuple[float, ...] = VERSION_BPS
 
@@ -68,7 +69,7 @@ class Platform:
         self.changes = Changes()
         self.runner = Runner(scenario, clock, settings.pace)
         self.runner.watcher = self
-        self.keeper = Keeper(self.runner, storage, clock, settings.snapshot_every_s)
+        self.keeper = Keeper(self.runner, storage, clock, settings.keeping)
         self.keeper.check()
         self.records = Records(storage, clock)
         self.grants = Grants(self.records, clock)

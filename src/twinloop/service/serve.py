@@ -1,88 +1,138 @@
 """A server from its settings to its end: storage opened, loop prepared beside a server that already takes reports."""
 
+import asyncio
 import logging
+import signal
+import ssl
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import uvicorn
+from starlette.concurrency import run_in_threadpool
 
 from twinloop.errors import TwinloopError
 from twinloop.network import Command, Plan
 from twinloop.scenario import Scenario
 from twinloop.service.api import build_app
-from twinloop.service.live_platform import Platform, Settings, steady_clock
-from twinloop.service.mqtt import Bridge, Broker, Served
-from twinloop.service.security import Audit, Guard, Limits, LimitSettings, Tokens
+from twinloop.service.configuration import Configuration
+from twinloop.service.correlation import Application, Correlated, CorrelationFilter
+from twinloop.service.live_platform import Platform, steady_clock
+from twinloop.service.mqtt import Bridge, Broker, Served, broker_of
+from twinloop.service.security import Audit, Guard, Limits, Oidc, SecretFilter, Tokens, tls_context
+from twinloop.service.watching import Tracing
 from twinloop.storage import open_storage
 
 _log = logging.getLogger("twinloop.serve")
 GRACE_S = 3
 LONGEST_LOOK_S = 5.0
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a server listens."""
-
-    host: str = "127.0.0.1"
-    port: int = 8080
+_TEND_EVERY_S = 60.0
+_FORGET_TOKENS_S = 30 * 86_400.0
 
 
 def serve(
     scenario: Scenario,
-    database: str,
-    address: Address,
-    settings: Settings,
+    configuration: Configuration,
     *,
-    fsync: bool = False,
-    limits: LimitSettings | None = None,
-    broker: Broker | None = None,
     first_token: Callable[[str], None],
     ready: Callable[[Platform], None] = lambda platform: None,
 ) -> None:
-    """Serves until SIGINT or SIGTERM. `first_token` is given the admin's secret where there was none before. With
-    `broker` reports, plans and commands go through that, too.
+    """Serves until SIGINT or SIGTERM. `first_token` is given the admin's secret where there was none before.
 
-    Raises TwinloopError where the database, the scenario or an address cannot be used.
+    Raises TwinloopError where the database, the scenario, an address, a certificate or another file cannot be used.
     """
+    clean_logs()
     clock = steady_clock()
-    with open_storage(database, fsync=fsync) as storage:
-        platform = Platform(scenario, storage, clock, settings)
+    broker = None if configuration.broker is None else broker_of(configuration.broker, configuration.broker_ca)
+    tls = None if configuration.tls is None else tls_context(configuration.tls, clock)
+    oidc = None if configuration.oidc is None else Oidc(configuration.oidc, clock)
+    with open_storage(configuration.database, fsync=configuration.fsync) as storage:
+        platform = Platform(scenario, storage, clock, configuration.settings)
         tokens = Tokens(platform.records, clock)
-        guard = Guard(tokens, Limits(limits or LimitSettings(), clock), clock)
+        guard = Guard(tokens, Limits(configuration.rates, clock), clock, oidc=oidc)
+        platform.tasks.append(lambda: _tend(tokens))
         if broker is not None:
             _join(platform, broker)
-        app = build_app(platform, guard, tokens, Audit(platform.records))
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=address.host,
-                port=address.port,
-                loop="uvloop",
-                http="httptools",
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=GRACE_S,
-                server_header=False,
-            )
-        )
+        application: Application = build_app(platform, guard, tokens, Audit(platform.records))
+        tracing = None
+        if configuration.telemetry is not None:
+            tracing = Tracing(configuration.telemetry, lambda: platform.runner.slot)
+            platform.runner.timing.observers.append(tracing.observe)
+            application = tracing.requests(application)
+        server = uvicorn.Server(_listening(Correlated(application), configuration, tls))
         made = tokens.first_run()
         if made is not None:
             first_token(made[1])
         begin = threading.Thread(target=_begin, args=(platform, server, ready), name="begin", daemon=True)
         begin.start()
         try:
-            server.run()
+            with _ended_by_signal(server):
+                server.run()
         except SystemExit:
             raise TwinloopError(
-                f"port {address.port} of {address.host} cannot be listened on; give another --port"
+                f"port {configuration.port} of {configuration.host} cannot be listened on; give another --port"
             ) from None
         finally:
+            server.should_exit = True
+            begin.join()
             tokens.flush()
             platform.stop()
+            if tracing is not None:
+                tracing.close()
         if platform.failed is not None:
             raise platform.failed
+
+
+@contextmanager
+def _ended_by_signal(server: uvicorn.Server) -> Generator[None]:
+    """Has SIGTERM end the server and not the process. uvicorn raises the signal once more when it has ended, and the
+    default of that would be to end before the last snapshot.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        server.should_exit = True
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def clean_logs() -> None:
+    """Has every line that is logged from now on carry its correlation, and no secret."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(CorrelationFilter())
+        handler.addFilter(SecretFilter())
+
+
+def _listening(application: Application, configuration: Configuration, tls: ssl.SSLContext | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        host=configuration.host,
+        port=configuration.port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+        server_header=False,
+        ssl_context_factory=None if tls is None else lambda config, default: tls,
+    )
+
+
+async def _tend(tokens: Tokens) -> None:
+    """Keeps when tokens were used, and forgets those that ended long ago."""
+    while True:
+        await asyncio.sleep(_TEND_EVERY_S)
+        try:
+            await run_in_threadpool(tokens.flush)
+            await run_in_threadpool(tokens.prune, _FORGET_TOKENS_S)
+        except TwinloopError as error:
+            _log.warning("tokens could not be kept: %s", error)
 
 
 def _join(platform: Platform, broker: Broker) -> None:
@@ -130,6 +180,8 @@ def _begin(platform: Platform, server: uvicorn.Server, ready: Callable[[Platform
     """Prepares the loop while reports already come in; a loop that cannot be prepared ends the server."""
     try:
         platform.prepare()
+        if server.should_exit:
+            return
         platform.start()
         ready(platform)
     except Exception as error:

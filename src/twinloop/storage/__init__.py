@@ -3,7 +3,7 @@
 `open_storage` gives a `Storage`. It knows bytes, numbers and texts, and nothing of networks or twins.
 """
 
-from twinloop.storage.faults import Conflict, StorageFull, StorageUnavailable
+from twinloop.storage.faults import Conflict, StorageFull, StorageUnavailable, Unstorable
 from twinloop.storage.retention import Retention, Swept
 from twinloop.storage.storage import Storage, open_storage
 from twinloop.storage.tables import (
@@ -34,5 +34,6 @@ __all__ = [
     "StorageFull",
     "StorageUnavailable",
     "Swept",
+    "Unstorable",
     "open_storage",
 ]

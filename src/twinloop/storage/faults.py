@@ -37,6 +37,14 @@ class StorageFull(StorageError):  # noqa: N818 - a state of the disk
     """There is no room on the disk; nothing of what was asked is kept. Reading goes on, writing once there is room."""
 
 
+class Unstorable(StorageError):  # noqa: N818 - what a value is, whoever sent it
+    """A value that no database keeps, such as a text with the character NUL; `why` says so without naming the place."""
+
+    def __init__(self, place: str, why: str) -> None:
+        super().__init__(f"{place}: a value cannot be stored: {why}")
+        self.why = why
+
+
 class Conflict(StorageError):  # noqa: N818 - the word of HTTP for it
     """A document is not at the revision that was expected; it is left as it is."""
 
@@ -49,12 +57,14 @@ def storage_fault(error: Exception, place: str) -> Exception:
     if isinstance(error, exc.TimeoutError):
         return StorageUnavailable(f"{place}: all connections for reading are in use; try again")
     if isinstance(error, OverflowError | UnicodeEncodeError):
-        return StorageError(f"{place}: a value cannot be stored: {_line(error)}")
+        return Unstorable(place, _line(error))
     if not isinstance(error, exc.DBAPIError):
         unknown = isinstance(error, exc.SQLAlchemyError)
         return StorageError(f"{place}: the driver failed ({type(error).__name__})") if unknown else error
     driver = error.orig or error
-    if isinstance(error, exc.DataError | exc.IntegrityError):
+    if isinstance(error, exc.DataError):
+        return Unstorable(place, _line(driver))
+    if isinstance(error, exc.IntegrityError):
         return StorageError(f"{place}: a value cannot be stored: {_line(driver)}")
     words = f"{place}: {_line(driver)}"
     code = getattr(driver, "sqlite_errorcode", None)

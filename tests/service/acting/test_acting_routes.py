@@ -10,6 +10,7 @@ from twinloop.entities import Action
 from twinloop.network.formats import Receipt
 from twinloop.service.acting.effect import Aftermath
 from twinloop.service.acting.record import Decision
+from twinloop.service.keeping import KeepingSettings
 from twinloop.service.live_platform import Platform, Settings
 from twinloop.slicing import SliceSpec, table_from_specs
 from twinloop.storage import open_storage
@@ -67,7 +68,9 @@ def made_for(held, platform):
 @pytest.fixture
 def desk(small_site, tmp_path):
     clock = Clock()
-    platform = Platform(small_site, open_storage(str(tmp_path / "d.db")), clock, Settings(snapshot_every_s=1e9))
+    platform = Platform(
+        small_site, open_storage(str(tmp_path / "d.db")), clock, Settings(keeping=KeepingSettings(snapshot_every_s=1e9))
+    )
     made = Desk(platform, clock)
     yield made
     made.platform.acting.stop()

@@ -11,7 +11,7 @@ from twinloop.service.agent import BrokerLink, LinkError
 from twinloop.service.agent.broker_link import PROBE_S, RESEND_S
 from twinloop.service.mqtt import broker_of
 
-ROW = {"kind": "user", "attributes": ["buffer_s"], "ids": ["ue-1"], "values": [[3.0]]}
+ROW = {"kind": "user", "attributes": ["buffer_s"], "ids": ["ue-1"], "slices": ["standard"], "values": [[3.0]]}
 
 
 class Tick:

@@ -76,8 +76,9 @@ class Line:
         """Calls a method and awaits its answer."""
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
+        ends_s = time.monotonic() + PATIENCE_S
         while True:
-            message = json.loads(self._socket.recv(timeout=PATIENCE_S))
+            message = json.loads(self._socket.recv(timeout=max(ends_s - time.monotonic(), 0.0)))
             if message.get("id") == number:
                 if "error" in message:
                     raise AssertionError(f"{method}: {message['error']['message']}")

@@ -32,6 +32,7 @@ def stage(server) -> Stage:
 
 def player(stage: Stage, method: str = "GET", query: str = SAID, secret: str = "", **parts):
     secret = secret or stage.secret
+    query += "" if "slice=" in query else "&slice=premium"
     return stage.call(method, f"/cmcd?access_token={secret}&{query}", None, **parts)
 
 
@@ -54,7 +55,7 @@ def test_a_beacon_is_answered_once_it_is_durable(stage):
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["access-control-allow-origin"] == "*"
     ((_, ids, buffer_s, slices),) = rows(stage)
-    assert (ids, slices) == (["tab-7"], [None])
+    assert (ids, slices) == (["tab-7"], ["premium"])
     assert buffer_s == pytest.approx([21.3])
     (event,) = events(stage)
     assert event.source == stage.platform.players.source == f"cmcd:{stage.platform.server}"
@@ -147,7 +148,7 @@ def test_numbers_go_on_where_the_last_start_ended(stage):
     last = max(one.highest_sequence for one in stage.platform.storage.events.sources())
     platform = stage.platform
     again = Players(platform.intake, platform.storage, stage.clock, platform.players.source, last + 1, ())
-    asyncio.run(again.take("10.0.0.1", reports_of(SAID, [], "", b""), None, None))
+    asyncio.run(again.take("10.0.0.1", reports_of(SAID, [], "", b""), "premium", None))
     platform.players._sequence = again._sequence
     first = rows(stage)[0][0]
     assert [number for number, *_ in rows(stage)] == [first, first + 1, first + 2]
@@ -158,7 +159,7 @@ def test_players_that_report_at_once_share_a_batch(stage):
     players = stage.platform.players
 
     async def all_at_once() -> None:
-        await asyncio.gather(*(players.take("", one, None, None) for one in said))
+        await asyncio.gather(*(players.take("", one, "premium", None) for one in said))
 
     asyncio.run(all_at_once())
     told = rows(stage)

@@ -24,13 +24,14 @@ def test_rows_and_columns_are_named_by_their_place_in_the_batch(stage):
         Row(kind="user", id="ann", values={"buffer_s": 1e9}),
         Row(kind="cell", id="nowhere", values={"load": 0.5}),
         Row(kind="user", id="bob", values={"buffer_s": 1.0}, slice="gold"),
-        Row(kind="user", id="cy", values={"buffer_s": 1.0}),
+        Row(kind="user", id="cy", values={"buffer_s": 1.0}, slice="premium"),
+        Row(kind="user", id="fay", values={"buffer_s": 1.0}),
     ]
     columns = [
         Columns(
             kind="user",
             attributes=["buffer_s"],
-            ids=["dee", "eve"],
+            ids=["cy", "eve"],
             values=[[1.0], [2.0]],
             slices=[None, "gold"],
         )
@@ -41,10 +42,12 @@ def test_rows_and_columns_are_named_by_their_place_in_the_batch(stage):
         (0, "user", "ann"),
         (1, "cell", "nowhere"),
         (2, "user", "bob"),
-        (5, "user", "eve"),
+        (4, "user", "fay"),
+        (6, "user", "eve"),
     ]
+    assert ack.refused[3].reason.startswith("user 'fay' is new and of no slice yet; name one of premium")
     assert json.loads(ack.refused[1].row) == {"kind": "cell", "id": "nowhere", "values": {"load": 0.5}}
-    assert json.loads(ack.refused[3].row) == {
+    assert json.loads(ack.refused[4].row) == {
         "kind": "user",
         "id": "eve",
         "values": {"buffer_s": 2.0},
@@ -52,7 +55,7 @@ def test_rows_and_columns_are_named_by_their_place_in_the_batch(stage):
     }
     stage.platform.storage.check().result()
     kept = sorted(stage.platform.storage.refusals.newest(), key=lambda one: one.index)
-    assert [(one.index, bool(one.row)) for one in kept] == [(0, True), (1, True), (2, True), (5, True)]
+    assert [(one.index, bool(one.row)) for one in kept] == [(0, True), (1, True), (2, True), (4, True), (6, True)]
 
 
 def test_rows_after_one_that_could_not_be_read_keep_their_numbers(stage):

@@ -26,6 +26,7 @@ def test_groups_are_called_by_slice_and_site(members):
         ("users", "u", "gold", None, "slice 'gold' is not in the scenario; there are premium, standard, multicast"),
         ("users", "u", None, "g", "group 'g' is not in the scenario; there are multicast-west-0"),
         ("cells", "west-macro", None, None, ""),
+        ("users", "u", None, None, "user 'u' is new and of no slice yet; name one of premium, standard, multicast"),
         ("users", "u", "1-000002", "multicast-east-0", ""),
     ],
 )
@@ -53,10 +54,18 @@ def test_a_user_has_a_row_of_its_own_until_it_is_let_go(members):
 
 def test_a_full_scenario_says_so(members):
     for number in range(84):
-        assert members.why_not("users", f"u{number}", None, None) == ""
-    assert members.why_not("users", "late", None, None) == (
+        assert members.why_not("users", f"u{number}", "premium", None) == ""
+    assert members.why_not("users", "late", "premium", None) == (
         "no row is free for user 'late': the scenario has room for 84 users"
     )
+
+
+def test_a_new_user_of_no_slice_is_nobody_s(members):
+    assert members.why_not("users", "a", None, None)
+    assert members.users.row("a") is None and not members.newcomers().any()
+    described = scenario.load("three-sites")
+    one = described.model_copy(update={"slices": described.slices[:1], "users": described.users[:1]})
+    assert Members(one).why_not("users", "a", None, None) == "", "there is no other slice that it could be of"
 
 
 def test_saved_members_come_back(members):

@@ -11,7 +11,7 @@ from twinloop.service.mqtt.client import RECEIVE_MAXIMUM
 
 TOPIC = "twinloop/west/reports"
 HEAD = b'{"source": "west", "sequence": 4}\n'
-ROW = b'{"kind": "user", "id": "ue-1", "values": {"RSRP": -88.0}}\n'
+ROW = b'{"kind": "user", "id": "ue-1", "slice": "standard", "values": {"RSRP": -88.0}}\n'
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from twinloop.entities import Action
 from twinloop.network import Command
@@ -47,15 +49,16 @@ class Fate(NamedTuple):
     why: str = ""
 
 
-@dataclass(frozen=True)
-class Patience:
+class Patience(BaseModel):
     """A command is asked for again after `timeout_s` without a receipt, `retries` times; a site that has not asked for
     commands for `silent_s` is away.
     """
 
-    timeout_s: float = 5.0
-    retries: int = 1
-    silent_s: float = 15.0
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    timeout_s: Annotated[float, Field(gt=0)] = 5.0
+    retries: Annotated[int, Field(ge=0, le=100)] = 1
+    silent_s: Annotated[float, Field(gt=0)] = 15.0
 
 
 @dataclass

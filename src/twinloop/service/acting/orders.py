@@ -90,7 +90,8 @@ class Orders:
         served: Mapping[int, list[int]],
         site: str,
     ) -> list[FlowShare]:
-        bandwidth, cycles = arrays["flow_bandwidth_hz"], arrays["flow_cycles_per_s"]
+        bandwidth: list[float] = arrays["flow_bandwidth_hz"].tolist()
+        cycles: list[float] = arrays["flow_cycles_per_s"].tolist()
         cells, _ = self._pools[site]
         shares = [
             FlowShare(round(bandwidth[row], 1), round(cycles[row], 1), user=picture.users.ids[row])

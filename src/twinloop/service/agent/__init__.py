@@ -9,9 +9,11 @@ from twinloop.service.agent.replay import ReplayAgent
 from twinloop.service.agent.sending import FileSender, Outcome
 from twinloop.service.agent.simulated import SimulatedAgent, Standing, run_agents
 from twinloop.service.agent.world import World
+from twinloop.service.mqtt import Broker, broker_of
 
 __all__ = [
     "DATA_SETS",
+    "Broker",
     "BrokerLink",
     "CmcdLogAgent",
     "FileSender",
@@ -24,6 +26,7 @@ __all__ = [
     "SimulatedAgent",
     "Standing",
     "World",
+    "broker_of",
     "recorded_file",
     "recorded_set",
     "run_agents",

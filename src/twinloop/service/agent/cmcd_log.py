@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twinloop.network.formats import Batch, CmcdFollower, CmcdLog, Row, check, follow
 from twinloop.service.agent.link import MOST_AHEAD, LinkError, LinkPort
-from twinloop.service.agent.sieve import Sieve, columns_of
+from twinloop.service.agent.sieve import Sieve, columns_of, named
 
 LOOK_S = 0.5
 """How often a log without news is looked at."""
@@ -22,7 +22,8 @@ _log = logging.getLogger("twinloop.agent")
 class CmcdLogAgent:
     """Reports over a link what is written into `path` from now on, or from its start, through rotations.
 
-    Thinned to the plan of `site` where one is given. `pause(seconds)` waits and gives True to end.
+    Thinned to the plan of `site` where one is given. Players are users of `in_slice`.
+    `pause(seconds)` waits and gives True to end.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class CmcdLogAgent:
         *,
         ladder_bps: Sequence[float] = (),
         from_start: bool = False,
+        in_slice: str | None = None,
         wall: Callable[[], float] = time.time,
         tick: Callable[[], float] = time.monotonic,
         pause: Callable[[float], bool] | None = None,
@@ -43,6 +45,7 @@ class CmcdLogAgent:
         self._link = link
         self._site = site
         self._from_start = from_start
+        self._slice = in_slice
         self._wall = wall
         self._tick = tick
         self._stop = threading.Event()
@@ -101,7 +104,7 @@ class CmcdLogAgent:
         accepted = check(Batch(self._link.source, 0, rows), self._wall())
         if accepted.refused:
             _log.warning("%d rows are not sent, the first: %s", len(accepted.refused), accepted.refused[0].reason)
-        columns = [columns_of(part) for part in map(self._sieve.sift, accepted.rows) if part.ids]
+        columns = [columns_of(named(part, self._slice)) for part in map(self._sieve.sift, accepted.rows) if part.ids]
         if columns:
             self._link.put(columns, [])
             self.sent += sum(len(part["ids"]) for part in columns)

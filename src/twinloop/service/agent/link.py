@@ -1,10 +1,11 @@
 """An agent's line to the server: reports are sent until they are acknowledged, plans and commands fetched."""
 
 import logging
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import httpx
 import msgspec
@@ -27,6 +28,7 @@ class LinkError(TwinloopError):
     """The server cannot be used as asked: a wrong address, a token that it refuses."""
 
 
+@runtime_checkable
 class LinkPort(Protocol):
     """An agent's line to its server, whatever carries it."""
 
@@ -153,7 +155,7 @@ class Link:
         except httpx.HTTPError as error:
             raise LinkError(f"{self._client.base_url}: {error}") from None
         if answer.status_code in (401, 403, 404):
-            raise LinkError(f"{self._client.base_url}{path.lstrip('/')} answers: {detail_of(answer)}")
+            raise LinkError(f"{str(self._client.base_url).rstrip('/')}{path} answers: {detail_of(answer)}")
         return answer
 
 
@@ -161,7 +163,11 @@ def client_of(server: str, token: str) -> httpx.Client:
     """A client of a server's API. Raises LinkError for what is no address, or a token that no header can hold."""
     try:
         client = httpx.Client(
-            base_url=server, headers={"Authorization": f"Bearer {token}"}, timeout=10.0, trust_env=False
+            base_url=server,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=10.0,
+            trust_env=False,
+            verify=ssl.create_default_context() if server.startswith("https:") else True,
         )
     except (httpx.InvalidURL, UnicodeError):
         raise LinkError("--server or --token cannot be used; give for example --server http://127.0.0.1:8080") from None

@@ -15,7 +15,7 @@ from twinloop.entities import CELL_ATTRIBUTES, SERVER_ATTRIBUTES, USER_ATTRIBUTE
 from twinloop.errors import DataError
 from twinloop.network.formats import ColumnMap, Rows, check, read_file
 from twinloop.scenario import SLOT_S, Scenario, load
-from twinloop.service.agent.sieve import chosen, cut, without_empty
+from twinloop.service.agent.sieve import chosen, cut, named, without_empty
 
 MOST_ROWS = 2_000_000
 """Of one recording, which is held in memory: about 100 bytes a row."""
@@ -46,7 +46,7 @@ class Recording:
     @property
     def span_s(self) -> tuple[float, float]:
         """Times of the first and the last row."""
-        return min(part.time_s[0] for part in self.parts), max(part.time_s[-1] for part in self.parts)
+        return float(min(part.time_s[0] for part in self.parts)), float(max(part.time_s[-1] for part in self.parts))
 
     def between(self, begin_s: float, end_s: float) -> tuple[Rows, ...]:
         """Rows of times in [begin_s, end_s)."""
@@ -69,7 +69,7 @@ class Recording:
         absent = sorted(set(names) - known)
         if absent:
             raise DataError(absent[0], "no entity has this name", ", ".join(sorted(known)[:5]))
-        return replace(self, parts=tuple(_renamed(part, names, in_slice) for part in self.parts))
+        return replace(self, parts=tuple(named(part, in_slice, names) for part in self.parts))
 
 
 def recorded_file(path: Path, mapping: ColumnMap | None = None) -> Recording:
@@ -165,13 +165,6 @@ def _in_order(parts: list[Rows]) -> Rows:
         [slices[row] for row in order],
         [groups[row] for row in order],
     )
-
-
-def _renamed(rows: Rows, names: Mapping[str, str], in_slice: str | None) -> Rows:
-    ids = [names.get(name, name) for name in rows.ids]
-    if rows.kind != "users" or in_slice is None:
-        return replace(rows, ids=ids)
-    return replace(rows, ids=ids, slices=[name or in_slice for name in rows.slices])
 
 
 def _bound(path: Path | str, rows: int) -> None:

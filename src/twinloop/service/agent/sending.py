@@ -3,11 +3,12 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 from twinloop.errors import DataError
 from twinloop.network.formats import (
@@ -52,15 +53,22 @@ class FileSender:
         self._pause = pause
 
     def send(
-        self, path: Path, mapping: ColumnMap | None = None, users: Sequence[str] = PRIVATE_NETWORKS
+        self,
+        path: Path,
+        mapping: ColumnMap | None = None,
+        users: Sequence[str] = PRIVATE_NETWORKS,
+        in_slice: str | None = None,
     ) -> Iterator[Outcome]:
-        """Sends a file, and tells of every batch once the server has it. `mapping` and `users` are as for `read_file`.
+        """Sends a file, and tells of every batch once the server has it. `mapping` and `users` are as for `read_file`;
+        users who name no slice are in `in_slice`. What a file is read by is part of its mark.
 
         Raises DataError for a file that cannot be read or has no rows, LinkError where the server refuses, or does not
         answer any more.
         """
-        source, empty = f"{self._source}:{_mark_of(path)}", True
-        for batch in read_file(path, source=source, mapping=mapping, users=users):
+        source = f"{self._source}:{_mark_of(path, mapping, tuple(users), in_slice)}"
+        empty = True
+        for read in read_file(path, source=source, mapping=mapping, users=users):
+            batch = _in_slice(read, in_slice)
             rows = len(batch.rows) + sum(len(block.ids) for block in batch.columns)
             empty = empty and not rows and not batch.refused and not batch.receipts
             local = tuple(_told_here(path, refusal) for refusal in batch.refused)
@@ -111,9 +119,26 @@ class FileSender:
             raise LinkError(f"{self._client.base_url} answers: {detail_of(answer)}") from None
 
 
-def _mark_of(path: Path) -> str:
-    """A print of a file's whole content."""
-    digest = hashlib.blake2b(digest_size=8)
+def _in_slice(batch: Batch, name: str | None) -> Batch:
+    """A batch whose users are in a slice where they name none."""
+    if name is None:
+        return batch
+    rows = [
+        msgspec.structs.replace(row, slice=name) if row.kind == "user" and row.slice is None else row
+        for row in batch.rows
+    ]
+    columns = [
+        msgspec.structs.replace(block, slices=[one or name for one in block.slices or [None] * len(block.ids)])
+        if block.kind == "user"
+        else block
+        for block in batch.columns
+    ]
+    return replace(batch, rows=rows, columns=columns)
+
+
+def _mark_of(path: Path, *read_by: object) -> str:
+    """A print of a file's whole content, and of what it is read by."""
+    digest = hashlib.blake2b(repr(read_by).encode(), digest_size=8)
     try:
         with path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):

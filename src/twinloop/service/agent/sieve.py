@@ -110,6 +110,14 @@ def columns_of(rows: Rows) -> dict[str, Any]:
     return columns
 
 
+def named(rows: Rows, in_slice: str | None, names: Mapping[str, str] | None = None) -> Rows:
+    """Rows under other `names`, and users who name no slice in `in_slice`."""
+    ids = [names.get(name, name) for name in rows.ids] if names else rows.ids
+    if rows.kind != "users" or in_slice is None:
+        return replace(rows, ids=ids)
+    return replace(rows, ids=ids, slices=[name or in_slice for name in rows.slices])
+
+
 def without_empty(rows: Rows) -> Rows:
     """The rows that have a value."""
     return chosen(rows, np.asarray(np.isfinite(rows.value).any(axis=1)))

@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from twinloop.network import Command
@@ -33,10 +32,10 @@ class Standing:
 class SimulatedAgent:
     """Lives one site of a scenario and reports it; commands come by a long poll of their own."""
 
-    def __init__(self, scenario: Scenario, site: str | None, links: Callable[[], LinkPort], seed: int) -> None:
+    def __init__(self, scenario: Scenario, site: str | None, reports: LinkPort, commands: LinkPort, seed: int) -> None:
         self.world = World(scenario, site, seed)
         self.standing = Standing(self.world.name)
-        self._reports, self._commands = links(), links()
+        self._reports, self._commands = reports, commands
         self._wanted: Command | None = None
         self._told = -1
         self._stop = threading.Event()

@@ -3,7 +3,7 @@
 3GPP TS 29.500, 5.2.7 (causes), TS 29.571 (ProblemDetails).
 """
 
-import uuid
+import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from twinloop.errors import TwinloopError
+from twinloop.service.correlation import correlation
 
 TITLES = {
     400: "Bad request",
@@ -29,6 +30,7 @@ TITLES = {
 }
 
 _MOST_FAULTS = 20
+_HINT = "see /docs for what is asked for and taken here"
 
 
 class RefusalError(TwinloopError):
@@ -83,11 +85,10 @@ def problem(request: Request, refusal: RefusalError) -> Response:
         "status": refusal.status,
         "detail": str(refusal),
         "instance": request.url.path,
+        "hint": refusal.hint or _HINT,
         "cause": refusal.cause,
-        "correlation": uuid.uuid4().hex[:12],
+        "correlation": correlation.get() or secrets.token_hex(8),
     }
-    if refusal.hint:
-        content["hint"] = refusal.hint
     if refusal.params:
         content["invalidParams"] = [{"param": name, "reason": reason} for name, reason in refusal.params]
     return JSONResponse(content, refusal.status, refusal.headers, media_type="application/problem+json")

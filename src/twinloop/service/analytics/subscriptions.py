@@ -98,8 +98,8 @@ class Subscriptions(Generic[Who]):
                 raise RefusalError(
                     429,
                     "INSUFFICIENT_RESOURCES",
-                    f"there are {len(self._kept)} subscriptions, {mine} of yours; allowed are"
-                    f" {self._settings.most_subscriptions} and {self._settings.most_of_one_owner}",
+                    f"you have {mine} subscriptions of at most {self._settings.most_of_one_owner}, and of everybody's"
+                    f" there are at most {self._settings.most_subscriptions}",
                     hint="end one that is not needed",
                 )
             self._keep(self._begun(name, identity.subject, accepted))

@@ -8,16 +8,19 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from twinloop import __version__
-from twinloop.service.api import access, agents, ingest, network, system, twins
+from twinloop.service.api import agents, ingest, network, system, twins
+from twinloop.service.api.access import ROUTERS as ACCESS
 from twinloop.service.api.acting import ROUTERS as ACTING
+from twinloop.service.api.bodies import Bounded
 from twinloop.service.api.collecting import Beacons, Preflight
 from twinloop.service.api.collecting import router as collection
+from twinloop.service.api.context import present
 from twinloop.service.api.problems import add_problems, describe
 from twinloop.service.api.reports import Reports
 from twinloop.service.api.standards import add_standards
 from twinloop.service.dashboard import DASHBOARD_ROUTES, mount_dashboard
 from twinloop.service.live_platform import Platform
-from twinloop.service.security import Audit, Guard, Tokens, check_routes
+from twinloop.service.security import Aggregates, Audit, Guard, Ledger, Tokens, check_routes
 from twinloop.service.watching import Metrics
 
 PUBLIC = frozenset({"GET /healthz", "GET /readyz", "GET /openapi.json", "GET /docs", "OPTIONS /cmcd"})
@@ -39,14 +42,17 @@ def build_app(platform: Platform, guard: Guard, tokens: Tokens, audit: Audit) ->
         swagger_ui_oauth2_redirect_url=None,
     )
     app.state.platform, app.state.guard, app.state.tokens, app.state.audit = platform, guard, tokens, audit
+    ledger = Ledger(platform.records, platform.settings.privacy, platform.clock)
+    app.state.aggregates = Aggregates(lambda: present(platform), platform.grants, ledger)
     app.state.metrics = Metrics(platform)
+    app.add_middleware(Bounded)
     add_problems(app)
     app.router.routes += [
         Route("/reports", Reports(platform, guard), methods=["POST"]),
         Route("/cmcd", Beacons(platform.players, guard), methods=["GET", "POST"]),
         Route("/cmcd", Preflight(), methods=["OPTIONS"]),
     ]
-    for router in (*(part.router for part in (system, access, agents, twins, network, ingest)), collection, *ACTING):
+    for router in (*(part.router for part in (system, agents, twins, network, ingest)), collection, *ACCESS, *ACTING):
         app.include_router(router)
     add_standards(app, platform, guard)
     describe(app, PUBLIC)

@@ -2,7 +2,7 @@
 
 import logging
 import math
-import uuid
+import secrets
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -11,12 +11,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from twinloop.errors import FormatError, StorageError, TwinloopError
 from twinloop.service.acting import DecisionError
+from twinloop.service.correlation import correlation
 from twinloop.service.intake import BusyError
 from twinloop.service.security import Refused
-from twinloop.storage import Conflict, StorageFull, StorageUnavailable
+from twinloop.storage import Conflict, StorageFull, StorageUnavailable, Unstorable
 
 _log = logging.getLogger("twinloop.api")
 _TITLES = {
@@ -35,6 +37,18 @@ _TITLES = {
     503: "Service unavailable",
     507: "Insufficient storage",
 }
+_HINTS = {
+    400: "see /docs for the form of what is sent there",
+    403: "ask an admin for a token that may",
+    404: "see /docs for what there is",
+    405: "see /docs for what there is",
+    409: "look at what stands now, then ask anew",
+    413: "send less at once",
+    422: "see /docs for what is taken there",
+    500: "tell whoever runs the server the correlation",
+    503: "ask again later",
+}
+"""What to do, where an error does not say it better."""
 
 
 class ProblemError(TwinloopError):
@@ -56,8 +70,8 @@ class Problem(BaseModel):
     status: int
     detail: str
     instance: str
+    hint: str
     correlation: str
-    hint: str = ""
 
 
 PROBLEM = "application/problem+json"
@@ -90,6 +104,8 @@ def problem_of(error: Exception) -> ProblemError:
         return ProblemError(503, str(error), "", {"Retry-After": str(math.ceil(error.retry_after_s))})
     if isinstance(error, Conflict | DecisionError):
         return ProblemError(409, str(error))
+    if isinstance(error, Unstorable):
+        return ProblemError(422, f"it cannot be kept: {error.why}")
     if isinstance(error, StorageError):
         return ProblemError(500, "what was asked for could not be read or kept")
     if isinstance(error, FormatError):
@@ -101,7 +117,7 @@ def problem_of(error: Exception) -> ProblemError:
 
 def respond(error: Exception, path: str) -> JSONResponse:
     """The answer to a request that ended in `error`; what is not a person's doing is logged under its number."""
-    problem, number = problem_of(error), uuid.uuid4().hex[:12]
+    problem, number = problem_of(error), correlation.get() or secrets.token_hex(8)
     if problem.status >= 500 and not isinstance(error, ProblemError | BusyError):
         _log.error("%s failed: %s", path, error, extra={"correlation": number}, exc_info=error)
     body = {
@@ -110,10 +126,9 @@ def respond(error: Exception, path: str) -> JSONResponse:
         "status": problem.status,
         "detail": problem.detail,
         "instance": path,
+        "hint": problem.hint or _HINTS.get(problem.status, "see /docs"),
         "correlation": number,
     }
-    if problem.hint:
-        body["hint"] = problem.hint
     return JSONResponse(body, problem.status, problem.headers, PROBLEM)
 
 
@@ -131,8 +146,9 @@ def add_problems(app: FastAPI) -> None:
         status = error.status_code if isinstance(error, HTTPException) else 500
         detail = str(error.detail) if isinstance(error, HTTPException) else ""
         headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-        hint = "see /docs for what there is" if status in (404, 405) else ""
-        return respond(ProblemError(status, detail, hint, headers), request.url.path)
+        if status == 405:
+            headers["Allow"] = ", ".join(_methods(app, request.url.path)) or headers.get("Allow", "")
+        return respond(ProblemError(status, detail, headers=headers), request.url.path)
 
     app.add_exception_handler(TwinloopError, known)
     app.add_exception_handler(RequestValidationError, invalid)
@@ -146,6 +162,14 @@ def _fault(fault: Mapping[str, Any]) -> str:
     hidden = given is None or isinstance(given, dict | list) or "secret" in place
     shown = "" if hidden else f", not {given!r:.60}"
     return f"{place}: {fault.get('msg', 'not valid')}{shown}"
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """Methods that are described for a path; several routes may share it."""
+    paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
+    told = paths.get(path)
+    meant = [told] if told else [found for name, found in paths.items() if compile_path(name)[0].match(path)]
+    return sorted({method.upper() for methods in meant for method in methods})
 
 
 def describe(app: FastAPI, public: Collection[str]) -> None:

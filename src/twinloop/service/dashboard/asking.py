@@ -22,7 +22,9 @@ Listener = Callable[["Answer"], None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the API said: `status` of HTTP (0: none within 10 s), the JSON `body`, of a problem `detail` and `hint`."""
+    """What the API said: `status` of HTTP (0: none within 10 s), the `body`, JSON or plain text, and of a problem its
+    `detail` and `hint`.
+    """
 
     status: int
     body: Any = None
@@ -76,10 +78,7 @@ class Api:
 
 
 def _read(response: httpx.Response) -> Answer:
-    try:
-        body = msgspec.json.decode(response.content) if response.content else None
-    except msgspec.MsgspecError:
-        body = None
+    body = _body(response)
     told: dict[str, Any] = body if isinstance(body, dict) else {}
     if response.status_code < 300:
         return Answer(200 if body is not None else response.status_code, body)
@@ -91,6 +90,15 @@ def _read(response: httpx.Response) -> Answer:
         str(told.get("hint", "")),
         float(wait) if wait.isdecimal() else 0.0,
     )
+
+
+def _body(response: httpx.Response) -> Any:
+    if response.headers.get("content-type", "").startswith("text/plain"):
+        return response.text
+    try:
+        return msgspec.json.decode(response.content) if response.content else None
+    except msgspec.MsgspecError:
+        return None
 
 
 class Feed:

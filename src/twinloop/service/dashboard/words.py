@@ -67,6 +67,9 @@ ATTRIBUTES: Mapping[str, str] = {
 RATIOS = frozenset({"loss_ratio", "quality", "load", "utilisation", "cache_hit_ratio", "satisfaction"})
 """Attributes that are shown in per cent."""
 
+COUNTS = frozenset({"users", "swipes", "opinions", "version", "video_class", "last_class", "serving_cell"})
+"""Attributes that are whole, though reports may be too coarse to be."""
+
 STATES: Mapping[str, tuple[str, str]] = {
     "waiting": ("waiting", "warn"),
     "approving": ("being asked", "info"),
@@ -89,6 +92,8 @@ ORDERS: Mapping[str, tuple[str, str]] = {
     "refused": ("refused", "bad"),
     "rejected": ("rejected", "quiet"),
     "failed": ("could not be judged", "bad"),
+    "feasible": ("would be admitted", "good"),
+    "infeasible": ("would not be admitted", "bad"),
 }
 """What an order's state means, and its tone."""
 
@@ -160,6 +165,8 @@ def of_attribute(name: str, value: Number | None, unit: str) -> str:
     """An attribute's value for people."""
     if name in RATIOS and value is not None and 0 < abs(value) < 0.01:
         return f"{value:.2%}"
+    if name in COUNTS and value is not None and math.isfinite(value):
+        return f"{value:,.0f}"
     return share(value) if name in RATIOS else quantity(value, unit)
 
 

@@ -10,8 +10,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
 from twinloop.errors import TwinloopError
 from twinloop.network.formats import Accepted, Batch, Receipt, Refusal, Rows, check, pack
@@ -43,14 +45,15 @@ class Ack:
     event: int | None
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(BaseModel):
     """How much may wait for the disk and for the next slot, and how far a source's clock may be off unnoticed."""
 
-    waiting_bytes: int = 64 * 2**20
-    waiting_events: int = 20_000
-    backlog_events: int = 50_000
-    skew_tolerance_s: float = 2.0
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    waiting_bytes: Annotated[int, Field(ge=2**16)] = 64 * 2**20
+    waiting_events: Annotated[int, Field(ge=1)] = 20_000
+    backlog_events: Annotated[int, Field(ge=1)] = 50_000
+    skew_tolerance_s: Annotated[float, Field(gt=0)] = 2.0
 
 
 @dataclass

@@ -47,7 +47,11 @@ class Members:
         return {"users": self.users, "cells": self.cells, "servers": self.servers}[kind]
 
     def why_not(self, kind: str, name: str, in_slice: str | None, group: str | None) -> str:
-        """Why a report of `name` has no place here, "" where it has one; a user gets a row on the way."""
+        """Why a report of `name` has no place here, "" where it has one; a user gets a row on the way.
+
+        Where there are several slices a new user has to come with its own: nobody is put into the sight of a tenant by
+        a guess.
+        """
         if kind != "users":
             there = self.directory(kind)
             if there.row(name) is not None:
@@ -59,6 +63,8 @@ class Members:
             return f"group {group!r} is not in the scenario; there are {', '.join(self.group_names) or 'none'}"
         with self.lock:
             row = self.users.row(name)
+            if row is None and in_slice is None and len(self.slice_names) > 1:
+                return f"user {name!r} is new and of no slice yet; name one of {', '.join(self.slice_names)}"
             if row is None:
                 row = self._admit(name)
             if row is None:

@@ -7,16 +7,17 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from twinloop.decision import Appraisal, Reservation
 from twinloop.entities import Action
@@ -25,6 +26,7 @@ from twinloop.network import LiveNetwork, Receipts
 from twinloop.network.formats import Rows
 from twinloop.runs import use_persistent_cache
 from twinloop.scenario import LANES, SLOT_S, Scenario, build_live, with_members, with_slices
+from twinloop.service.correlation import correlation
 from twinloop.service.live.inbox import Inbox
 from twinloop.service.live.members import Members
 from twinloop.service.live.painting import paint
@@ -32,6 +34,7 @@ from twinloop.service.live.picture import Picture
 from twinloop.service.live.programs import Deciding, compile_deciding, compile_hold
 from twinloop.slicing import SliceTable
 from twinloop.traces import Trace
+from twinloop.twins import Kind, TwinTable
 from twinloop.validation import Approved, Verdict
 
 Result = TypeVar("Result")
@@ -45,15 +48,16 @@ _FORGET_EVERY_SLOTS = 30
 _log = logging.getLogger("twinloop.live")
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(BaseModel):
     """How patient the loop is: a slot's decision must be ready within `deadline_s`; reports older than `stale_s` are
     not decided on; a user who was silent for `forget_s` leaves its row.
     """
 
-    deadline_s: float = 0.8
-    stale_s: float = 10.0
-    forget_s: float = 900.0
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    deadline_s: Annotated[float, Field(gt=0, le=1)] = 0.8
+    stale_s: Annotated[float, Field(ge=1)] = 10.0
+    forget_s: Annotated[float, Field(ge=10)] = 900.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ class Timing:
     """Seconds that parts of the last slot took, by name."""
 
     last_s: dict[str, float] = field(default_factory=dict[str, float])
-    observe: Callable[[str, float], None] = lambda part, seconds: None
+    observers: list[Callable[[str, float], None]] = field(default_factory=list[Callable[[str, float], None]])
 
     def measure(self, part: str, function: Callable[[], Result]) -> Result:
         """The function's result, its duration noted under `part`."""
@@ -107,7 +111,8 @@ class Timing:
             return function()
         finally:
             self.last_s[part] = time.perf_counter() - begun
-            self.observe(part, self.last_s[part])
+            for observe in self.observers:
+                observe(part, self.last_s[part])
 
 
 class Runner:
@@ -142,7 +147,7 @@ class Runner:
         self._hold: Callable[..., LoopState]
         self._guard: Guard | None = None
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._key = jax.random.key(scenario.seed)
 
     def prepare(self) -> None:
@@ -162,15 +167,16 @@ class Runner:
 
     def start(self) -> None:
         """Runs until `stop`, in a thread of its own; `prepare` comes first."""
-        threading.Thread(target=self.compile_deciding, name="compile", daemon=True).start()
-        self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
-        self._thread.start()
+        compiling = threading.Thread(target=self.compile_deciding, name="compile", daemon=True)
+        self._threads = [threading.Thread(target=self._run, name="runner", daemon=True), compiling]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """Ends after the slot under way."""
+        """Ends after the slot under way, and after compiling, which a process cannot outlive without being aborted."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
         self._planner.shutdown(wait=False, cancel_futures=True)
 
     def accept(self, event: int, received_s: float, rows: tuple[Rows, ...]) -> None:
@@ -207,6 +213,15 @@ class Runner:
         self.state = eqx.tree_at(
             lambda s: (s.pending.revision, s.pending.confirmed_revision), self.state, (revision, confirmed)
         )
+
+    def count_on(self, kind: Kind, names: Sequence[str], revisions: NDArray[np.int32]) -> None:
+        """Has revisions of twins go on from what was told of them before."""
+        there = self.members.slice_names if kind == "slices" else self.members.directory(kind).names
+        told = dict(zip(names, revisions.tolist(), strict=True))
+        table: TwinTable = getattr(self.state.twin, kind)
+        known = np.array([told.get(name, 0) for name in there], np.int32)
+        revision = jnp.maximum(table.current.revision, known)
+        self.state = eqx.tree_at(lambda s: getattr(s.twin, kind).current.revision, self.state, revision)
 
     @property
     def stands_on(self) -> tuple[Reservation, Approved]:
@@ -251,17 +266,19 @@ class Runner:
         for _ in range(self._arrived.qsize()):
             event, received_s, rows = self._arrived.get_nowait()
             for part in rows:
-                self._put(part)
+                self._put(part, received_s)
             self.event = max(self.event, event)
             self.last_heard_s = max(self.last_heard_s, received_s)
 
     def _run(self) -> None:
         while not self._stop.wait(max(self.epoch_s + (self.slot + 1) * self.loop.slot_s - self.clock(), 0.0)):
             now = math.floor((self.clock() - self.epoch_s) / self.loop.slot_s)
+            slot = max(now, self.slot + 1)
+            correlation.set(f"slot-{slot}")
             try:
-                self.tick(max(now, self.slot + 1))
+                self.tick(slot)
             except Exception:
-                self.slot = max(now, self.slot + 1)
+                self.slot = slot
                 _log.exception("slot %d failed; the network keeps its standing decision", self.slot)
 
     def _live(self, key: jax.Array) -> tuple[LoopState, Trace | None, str]:
@@ -274,14 +291,17 @@ class Runner:
         silent_s = self.clock() - self.last_heard_s
         if silent_s <= self.pace.stale_s:
             return ""
-        return "nothing was ever reported" if math.isinf(silent_s) else f"nothing was reported for {silent_s:.0f} s"
+        return "nothing was ever reported" if math.isinf(silent_s) else f"no report in {self.pace.stale_s:g} s"
 
-    def _put(self, part: Rows) -> None:
+    def _put(self, part: Rows, received_s: float) -> None:
+        """Puts rows into the inbox; nothing was measured later than it came, however it may be dated."""
         there = self.members.directory(part.kind)
         known = [there.row(name) for name in part.ids]
         row = np.array([-1 if at is None else at for at in known], np.int64)
         here = row >= 0
-        self.inboxes[part.kind].put(row[here], part.value[here], self.slot_of(part.time_s[here]))
+        self.inboxes[part.kind].put(
+            row[here], part.value[here], self.slot_of(np.minimum(part.time_s[here], received_s))
+        )
 
     def _join_members(self) -> None:
         if self.members.revision == self._known_members:

@@ -27,7 +27,7 @@ class Metrics:
             buckets=_BUCKETS_S,
         )
         self._registry.register(_Read(platform))
-        platform.runner.timing.observe = self._observe
+        platform.runner.timing.observers.append(self._observe)
 
     def written(self) -> bytes:
         """Everything, in Prometheus' text format."""

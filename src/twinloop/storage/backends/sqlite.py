@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from twinloop.errors import StorageError
 from twinloop.storage.backends.abstract import AbstractBackend
-from twinloop.storage.faults import StorageUnavailable
+from twinloop.storage.faults import StorageUnavailable, Unstorable
 
 BUSY_S = 10.0
 READERS, MORE_READERS = 8, 24
@@ -91,7 +91,7 @@ class Sqlite(AbstractBackend):
         """PostgreSQL keeps no text with the character NUL; what is kept here could not be moved there."""
         for row in values if many else (values,):
             if any(isinstance(value, str) and "\0" in value for value in row):
-                raise StorageError(f"{self.place}: a value cannot be stored: a text has the character NUL")
+                raise Unstorable(self.place, "a text has the character NUL")
 
     def claim(self, connection: Connection) -> None:
         """Takes the lock beside the file; see `AbstractBackend`."""

@@ -4,9 +4,9 @@ Rows of slices are the scenario's: an order takes the row of its name. What stan
 of it is kept before it is answered.
 """
 
-import itertools
 import json
 import logging
+import secrets
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -78,7 +78,6 @@ class Slices:
         self._kept: dict[str, dict[str, Any]] = {}
         self._judged_on: dict[str, bytes] = {}
         self._writing: list[Future[Any]] = []
-        self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, "orders")
 
@@ -126,7 +125,7 @@ class Slices:
             raise DecisionError("the kill switch is on: no slice is changed; release it first")
         name = self._found(change, asked, who)
         order = Order(
-            id=name_of(self._clock(), f"o{next(self._numbers)}"),
+            id=name_of(self._clock(), f"o{secrets.token_hex(4)}"),
             made_s=self._clock(),
             change=change,
             slice=name,
@@ -141,7 +140,7 @@ class Slices:
             judging = sum(one.state == "judging" for one in self.orders.values())
             waiting = sum(one.state == "waiting" and one.tenant == who.tenant for one in self.orders.values())
             if judging >= MOST_JUDGING:
-                raise BusyError(f"{judging} orders are being judged", 10.0)
+                raise BusyError("as many orders are being judged as can be", 10.0)
             if who.tenant and waiting >= MOST_WAITING and not check:
                 raise DecisionError(f"{waiting} of your orders wait for consent, and no more may")
             self.orders[order.id] = order

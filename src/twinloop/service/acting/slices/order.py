@@ -189,8 +189,15 @@ class Order:
         """For who asks: a tenant learns of no other slice than its own."""
         told = asdict(self)
         if tenant and self.breaks and self.breaks != self.slice:
-            told |= {"breaks": "another slice", "reason": self.reason.replace(self.breaks, "another slice")}
+            told |= {"breaks": "another slice", "reason": _of_another(self)}
         return told
+
+
+def _of_another(order: Order) -> str:
+    """Why an order is refused for the sake of a slice that is not its own: neither which one nor how near it is."""
+    short = f", which would be short of {order.lacks}" if order.lacks else ""
+    fits = f"{order.part:.0%} of the order would fit" if order.part > 0 else "no part of it would fit"
+    return f"refused: with it the agreement of another slice would break{short}; {fits}"
 
 
 def order_from(text: str) -> Order:

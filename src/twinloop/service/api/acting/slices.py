@@ -5,7 +5,7 @@ import json
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Depends, Query, Request
+from fastapi import APIRouter, Body, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -18,6 +18,7 @@ router = APIRouter(tags=["slices"])
 COST = 20.0
 """What an order takes of the caller's rate: as many requests as this."""
 Wait = Annotated[float, Query(ge=0, le=60, description="how long to wait for the answer; it goes on after that")]
+Name = Annotated[str, Path(min_length=1, max_length=128)]
 For = Annotated[str, Query(max_length=128, description="the tenant for whom the order is (operators)")]
 _STATUS = {"applied": 200, "feasible": 200, "infeasible": 200, "judging": 202, "waiting": 202, "failed": 503}
 _LATER: dict[int | str, dict[str, Any]] = {202: {"description": "still being judged, or it waits for consent"}}
@@ -77,7 +78,7 @@ async def check(
 
 @router.patch("/slices/{name}", responses=_ORDERED)
 async def adjust(
-    name: str,
+    name: Name,
     request: Request,
     identity: Annotated[Identity, Depends(Requires(Permission.ORDER_SLICES))],
     promises: Promises,
@@ -90,7 +91,7 @@ async def adjust(
 
 @router.delete("/slices/{name}", responses=_ORDERED)
 async def end(
-    name: str,
+    name: Name,
     request: Request,
     identity: Annotated[Identity, Depends(Requires(Permission.ORDER_SLICES))],
     wait_s: Wait = 30.0,

@@ -110,7 +110,8 @@ class _Feed:
 
     def _news(self) -> list[Message]:
         change = self._platform.changes.latest
-        return [] if change is None else list(self._follower.news(change, self._platform.grants.revision))
+        own = self._platform.grants.of(self._identity.tenant)
+        return [] if change is None else list(self._follower.news(change, own))
 
     def _ended(self) -> str:
         try:
@@ -230,4 +231,4 @@ def _follower(
         row_of(view, "slice", of_slice)
     platform = platform_of(connection)
     interest = Interest(tuple(kinds), frozenset(ids), of_slice, columns)
-    return Follower(platform.sight, identity, interest, after, platform.grants.revision)
+    return Follower(platform.sight, identity, interest, after, platform.grants.of(identity.tenant))

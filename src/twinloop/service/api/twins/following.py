@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from twinloop.service.api.twins.shapes import Rows, Wanted, encode, grid, twins_of
 from twinloop.service.changes import Change
 from twinloop.service.live import KindPicture
-from twinloop.service.security import Identity, Sight, View
+from twinloop.service.security import Grant, Identity, Sight, View
 
 AT_ONCE = 1_000
 """Twins in one message; a slot with more has several, of which the last is numbered."""
@@ -52,7 +52,9 @@ class Follower:
     the twins that it follows, and goes on from here.
     """
 
-    def __init__(self, sight: Sight, identity: Identity, interest: Interest, after: int, grants: int) -> None:
+    def __init__(
+        self, sight: Sight, identity: Identity, interest: Interest, after: int, grants: tuple[Grant, ...]
+    ) -> None:
         self.after = after
         self._sight = sight
         self._identity = identity
@@ -60,8 +62,8 @@ class Follower:
         self._grants = grants
         self._shown: dict[str, tuple[str, ...]] | None = None
 
-    def news(self, change: Change, grants: int) -> Iterator[Message]:
-        """What the listener has to be told to stand after `change`; `grants` counts changes of what tenants may see."""
+    def news(self, change: Change, grants: tuple[Grant, ...]) -> Iterator[Message]:
+        """What the listener has to be told to stand after `change`; `grants` are its own now."""
         view = self._sight.at(change.picture, self._identity)
         why = self._lost(change, view, grants)
         self._grants = grants
@@ -73,7 +75,7 @@ class Follower:
         yield from self._told(change, view, news, gone)
         self._stand(change, view)
 
-    def _lost(self, change: Change, view: View, grants: int) -> str:
+    def _lost(self, change: Change, view: View, grants: tuple[Grant, ...]) -> str:
         """Why it has to begin anew, "" where not."""
         if self.after < 0:
             return ""

@@ -19,17 +19,17 @@ _MUCH_SKEW_S = 2.0
 _SITES = [
     Column("Site"),
     Column("Last heard"),
-    Column("Values asked, heard", "num"),
+    Column("Values heard", "num"),
     Column("Kept to"),
-    Column("Bits asked, heard", "num"),
-    Column("Never heard"),
+    Column("Bits heard", "num"),
+    Column("Never heard", wide=True),
 ]
 _PLAN = [
     Column("Attribute"),
     Column("Asked of", "num"),
     Column("Looked at every", "num"),
     Column("Bits", "num"),
-    Column("Values asked, heard", "num"),
+    Column("Values heard", "num"),
     Column("Kept to"),
 ]
 _SOURCES = [
@@ -44,7 +44,7 @@ _SOURCES = [
     Column("Clock off", "num"),
     Column("Volume", "num"),
 ]
-_ERRORS = [Column("When"), Column("Source"), Column("Reason"), Column("The row as it came")]
+_ERRORS = [Column("When"), Column("Source"), Column("Reason", wide=True), Column("The row as it came", wide=True)]
 
 
 def show_collection(visit: Visit, request: Request) -> None:
@@ -65,7 +65,8 @@ class _Plan:
         self._site = site
         self._sites: tuple[str, ...] = ()
         note = (
-            "Kept to: the share of what was asked that came. What is sent on change alone is asked for but not counted."
+            "Over the last minute. What must come does so at every look or after the longest silence; what changes "
+            "meanwhile comes besides. Kept to: the share of what must come that came."
         )
         self._all = Panel("Sites", note)
         with self._all:
@@ -90,7 +91,7 @@ class _Plan:
             self._panel.settle(answer)
             return
         told: Sequence[Mapping[str, Any]] = answer.body["sites"]
-        self._table.fill([_site(one) for one in told])
+        self._table.fill([*(_site(one) for one in told), *_elsewhere(answer.get("elsewhere", {}))])
         sites = tuple(str(one["site"]) for one in told)
         if sites and sites != self._sites:
             self._choose(sites)
@@ -113,8 +114,7 @@ class _Plan:
             parts = [one for one in answer.body["attributes"] if one["kind"] == kind]
             table.fill([_attribute(one) for one in parts])
             most = max((one["entities"] for one in parts), default=0)
-            bps = sum(one["looks_per_s"] * one["bits"] for one in parts)
-            title.set_text(f"{kind.capitalize()}s: {number(most)}, at most {quantity(bps, 'bit/s')}")
+            title.set_text(f"{kind.capitalize()}s: {number(most)}")
         wishes = ", ".join(_wish(one) for one in answer.get("wishes", ()))
         self._wishes.set_text(f"Wished by operators: {wishes}." if wishes else "")
         self._wishes.set_visibility(bool(wishes))
@@ -125,12 +125,20 @@ def _site(one: Mapping[str, Any]) -> Row:
     cells: list[Cell] = [
         one["site"],
         age(one["last_heard_s"]),
-        f"{number(one['asked_per_s'])}, {number(one['heard_per_s'])} a second",
-        meter("kept to", one["ratio"], tone_of(one["ratio"], 0.6, 0.9)),
-        f"{quantity(one['asked_bps'], 'bit/s')}, {quantity(one['heard_bps'], 'bit/s')}",
+        _against(f"{number(one['heard_per_s'])} a second", number(one["asked_per_s"])),
+        _kept(one["ratio"]),
+        _against(quantity(one["heard_bps"], "bit/s"), quantity(one["asked_bps"], "bit/s")),
         never or UNKNOWN,
     ]
     return Row(one["site"], cells)
+
+
+def _elsewhere(one: Mapping[str, Any]) -> list[Row]:
+    if one.get("last_heard_s") is None:
+        return []
+    values, bits = f"{number(one['heard_per_s'])} a second", quantity(one["heard_bps"], "bit/s")
+    name: Cell = {"text": "elsewhere", "sub": "no site of the scenario"}
+    return [Row("", [name, age(one["last_heard_s"]), values, UNKNOWN, bits, UNKNOWN])]
 
 
 def _attribute(one: Mapping[str, Any]) -> Row:
@@ -140,10 +148,20 @@ def _attribute(one: Mapping[str, Any]) -> Row:
         number(one["entities"]),
         quantity(one["period_s"], "s"),
         number(one["bits"]),
-        f"{number(one['asked_per_s'])}, {number(one['heard_per_s'])} a second",
-        meter("kept to", one["ratio"], tone_of(one["ratio"], 0.6, 0.9)),
+        _against(f"{number(one['heard_per_s'])} a second", number(one["asked_per_s"])),
+        _kept(one["ratio"]),
     ]
     return Row(name, cells)
+
+
+def _against(heard: str, least: str) -> Cell:
+    return {"text": heard, "sub": f"at least {least} must come"}
+
+
+def _kept(ratio: float | None) -> Cell:
+    """More than what must come is everything."""
+    part = None if ratio is None else min(ratio, 1.0)
+    return meter("kept to", part, tone_of(part, 0.6, 0.9))
 
 
 def _wish(one: Mapping[str, Any]) -> str:

@@ -31,10 +31,21 @@ from twinloop.service.dashboard.words import STATES, UNKNOWN, number, share
 _SHOWN = 60
 _WAITING = "waiting"
 _LIST = [Column("Made"), Column("State")]
-_POOLS = [Column("Cell or server"), Column("Stands"), Column("Proposed"), Column("What would change")]
-_CANDIDATES = [Column("Candidate"), Column("Score", "num"), Column("Safety"), Column("")]
-_STEPS = [Column("State"), Column("By"), Column("When"), Column("Comment")]
-_EFFECT = [Column("Site"), Column("Effect"), Column("What later reports show")]
+_POOLS = [
+    Column("Cell or server"),
+    Column("Stands", wide=True),
+    Column("Proposed", wide=True),
+    Column("What would change, in points", wide=True),
+]
+_CANDIDATES = [
+    Column("Candidate"),
+    Column("Score", "num"),
+    Column("Worth, at most possible", "num"),
+    Column("Safety"),
+    Column(""),
+]
+_STEPS = [Column("State"), Column("By"), Column("When"), Column("Comment", wide=True)]
+_EFFECT = [Column("Site"), Column("Effect"), Column("What later reports show", wide=True)]
 _LEAST_SHOWN = 0.005
 _SENT = frozenset({"adopted", "confirmed", "rolled_back"})
 
@@ -57,13 +68,16 @@ class _Page:
             )
         self._detail = Panel("Decision")
         with self._detail:
+            self._newer = ui.link("It is not the newest: another one waits. Look at that.", "/decisions")
+            self._newer.classes("tl-link tl-newer").set_visibility(False)
             self._evidence = _Evidence(visit)
         visit.watch(path_of("decisions", limit=_SHOWN), self._show_list)
         self._one = visit.watch("" if chosen is None else path_of("decisions", chosen), self._show_one)
 
     def _show_list(self, answer: Answer) -> None:
-        if not self._list.settle(answer):
-            self._detail.settle(answer)
+        there = self._list.settle(answer)
+        self._detail.card.set_visibility(there or self._chosen is not None)
+        if not there:
             return
         found: list[dict[str, Any]] = sorted(answer.body["decisions"], key=lambda one: one["state"] != _WAITING)
         if self._chosen is None and found:
@@ -71,6 +85,10 @@ class _Page:
             self._one.turn(path_of("decisions", self._chosen))
         if not found:
             self._detail.tell("Nothing was decided yet.")
+        waiting = [one["id"] for one in found if one["state"] == _WAITING]
+        self._newer.set_visibility(bool(waiting) and self._chosen not in waiting)
+        if waiting:
+            self._newer.props["href"] = f"/decisions?id={waiting[0]}"
         self._table.fill([_line(one, one["id"] == self._chosen) for one in found])
 
     def _show_one(self, answer: Answer) -> None:
@@ -95,10 +113,11 @@ class _Evidence:
             self._state = pill("")
         self._verdict = ui.label("").classes("tl-notice")
         self._why = ui.label("").classes("tl-note")
-        with ui.element("div").classes("tl-actions"):
+        self._actions = ui.element("div").classes("tl-actions")
+        with self._actions:
             lacking = visit.caller.why_not("decide")
-            self._approve = Guarded("Approve …", self._ask_approve, lacking, tone="primary")
-            self._reject = Guarded("Reject …", self._ask_reject, lacking)
+            Guarded("Approve …", self._ask_approve, lacking, tone="primary", silent=True)
+            Guarded("Reject …", self._ask_reject, lacking)
         self._facts = Facts(
             {
                 "proposed": "Score of the proposal",
@@ -109,8 +128,9 @@ class _Evidence:
                 "satisfaction": "Satisfaction before, after",
             }
         )
-        heading("Shares of slices, cell by cell and server by server", 3)
+        heading("Shares of slices, of each cell's bandwidth and each server's computing", 3)
         self._legend = ui.element("div").classes("tl-legend")
+        self._same = ui.label("").classes("tl-note")
         self._pools = Table("Stands against proposed", _POOLS, "It moves nothing between slices.", cards=True)
         heading("Candidates, lived through in the twins", 3)
         self._candidates = Table("Candidates", _CANDIDATES, "No candidates were kept.", cards=True)
@@ -136,11 +156,12 @@ class _Evidence:
         shade(self._verdict, "good" if one.get("code") == 0 else "warn")
         self._why.set_text(_sentence(one.get("why", "")))
         self._why.set_visibility(bool(one.get("why")))
-        waits = "" if one["state"] == _WAITING else f"It does not wait for anybody: {words}."
-        self._approve.allow(waits)
-        self._reject.allow(waits)
+        self._actions.set_visibility(one["state"] == _WAITING)
         self._say_facts(one)
-        self._pools.fill(_pools(one, names))
+        changing, same = _pools(one, names)
+        self._pools.fill(changing)
+        self._same.set_text(f"As they are: {', '.join(same)}." if same and changing else "")
+        self._same.set_visibility(bool(self._same.text))
         self._candidates.fill(_candidates(one))
         effects = _effects(one.get("effect") or {})
         self._effect.fill(effects)
@@ -153,9 +174,10 @@ class _Evidence:
         self._facts.say("proposed", number(one.get("score_proposed")))
         self._facts.say("standing", number(one.get("score_standing")))
         self._facts.say("change", share(one.get("largest_change")))
-        self._facts.say("by", one.get("by") or UNKNOWN)
-        self._facts.say("revision", UNKNOWN if one.get("revision") is None else str(one["revision"]))
-        self._facts.say("satisfaction", f"{share(before)} → {share(after)}" if after is not None else share(before))
+        self._facts.say("by", one.get("by") or "")
+        self._facts.say("revision", "" if one.get("revision") is None else str(one["revision"]))
+        told = "" if before is None else share(before) if after is None else f"{share(before)} → {share(after)}"
+        self._facts.say("satisfaction", told)
 
     def _ask_approve(self) -> None:
         self._ask(
@@ -193,18 +215,25 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-def _pools(one: Mapping[str, Any], names: Sequence[str]) -> list[Row]:
+def _pools(one: Mapping[str, Any], names: Sequence[str]) -> tuple[list[Row], list[str]]:
+    """Cells and servers in which something would change, and the names of the others."""
     standing, proposal = one.get("standing") or {}, one.get("proposal") or {}
-    rows: list[Row] = []
+    changing: list[Row] = []
+    same: list[str] = []
     for pool in dict.fromkeys([*standing, *proposal]):
         old, new = standing.get(pool, {}), proposal.get(pool, {})
-        moved = [
-            f"{name} {share(old.get(name, 0.0))} → {share(new.get(name, 0.0))}"
-            for name in names
-            if abs(new.get(name, 0.0) - old.get(name, 0.0)) >= _LEAST_SHOWN
-        ]
-        rows.append(Row(pool, [pool, stack(old, names), stack(new, names), ", ".join(moved) or "nothing"]))
-    return rows
+        moved = {name: new.get(name, 0.0) - old.get(name, 0.0) for name in names}
+        told = [_moved(name, by) for name, by in moved.items() if abs(by) >= _LEAST_SHOWN]
+        if told:
+            changing.append(Row(pool, [pool, stack(old, names), stack(new, names), ", ".join(told)]))
+        else:
+            same.append(pool)
+    return changing, same
+
+
+def _moved(name: str, by: float) -> str:
+    sign = "+" if by > 0 else "\N{MINUS SIGN}"
+    return f"{name}\N{NO-BREAK SPACE}{sign}{abs(by):.0%}".removesuffix("%")
 
 
 def _candidates(one: Mapping[str, Any]) -> list[Row]:
@@ -218,7 +247,9 @@ def _candidates(one: Mapping[str, Any]) -> list[Row]:
         tone = "good" if safe == "safe" else "bad"
         best = state(("best proposal", "info")) if entry.get("best") else ""
         name = str(entry.get("candidate", ""))
-        rows.append(Row(name, [name, number(entry.get("score")), {"text": safe, "tone": tone}, best]))
+        worth = "" if entry.get("worth") is None else f"{number(entry['worth'])} of {number(entry['worth_bound'])}"
+        cells: list[Cell] = [name, number(entry.get("score")), worth or UNKNOWN, {"text": safe, "tone": tone}, best]
+        rows.append(Row(name, cells))
     return rows
 
 

@@ -32,6 +32,8 @@ from twinloop.service.dashboard.words import UNKNOWN, attribute, newest_s, repor
 
 _SLOW_S = 5.0
 MOST_USERS = 1000
+_LOADS = {"cell": "load", "server": "utilisation"}
+_OF_A_PERSON = frozenset({"speed_mps", "sinr_db", "rate_bps", "buffer_s", "quality", "rebuffer_s", "opinion"})
 _EAST, _NORTH = "position_x_m", "position_y_m"
 _CELLS = [Column("Cell"), Column("Load"), Column("Users", "num"), Column("Used", "num"), Column("Throughput", "num")]
 _SERVERS = [Column("Server"), Column("Utilisation"), Column("Cache hits", "num"), Column("Power", "num")]
@@ -89,7 +91,7 @@ class _Page:
         self._area_m: Sequence[float] | None = None
         self._users: Answer | None = None
         self._no_cells = ""
-        self._picked = ("", "")
+        self._person = False
         self._panel = Panel("The network now")
         with self._panel.tools:
             choice = ui.select(_CHOICES, value=by, label="Colour people by", on_change=self._choose)
@@ -101,19 +103,13 @@ class _Page:
         with self._chosen:
             self._open = ui.link("Open the twin", "/").classes("tl-link")
             self._values = Table("Picked twin", _PICKED, "Nothing was ever reported of it.")
-        self._chosen.tell("Nothing is picked. Press a person, a cell or a server, or use the arrow keys on the map.")
+        self._chosen.card.set_visibility(False)
         self._one = visit.watch("", self._show_one)
         with ui.element("div").classes("tl-columns"):
-            self._list_of(
-                visit, "cell", "Cells", Table("Cells", _CELLS, "No cell has reported yet.", cards=True), _cell_row
-            )
-            self._list_of(
-                visit,
-                "server",
-                "Servers",
-                Table("Servers", _SERVERS, "No server has reported yet.", cards=True),
-                _server_row,
-            )
+            cells = Table("Cells", _CELLS, "No cell has reported yet.", cards=True)
+            servers = Table("Servers", _SERVERS, "No server has reported yet.", cards=True)
+            self._list_of(visit, "cell", "Cells", cells, _cell_row)
+            self._list_of(visit, "server", "Servers", servers, _server_row)
         asked = ",".join((_EAST, _NORTH, "serving_cell", *(name for name in _BY_VALUE if name in _CHOICES)))
         visit.watch(NETWORK, self._show_cells, _SLOW_S)
         visit.watch(path_of("twins", "user", limit=MOST_USERS, fields="reported", attributes=asked), self._show_users)
@@ -124,7 +120,9 @@ class _Page:
 
         def show(answer: Answer) -> None:
             if panel.settle(answer):
-                table.fill([row(twin) for twin in answer.body["twins"]])
+                twins: list[Mapping[str, Any]] = answer.body["twins"]
+                table.fill([row(twin) for twin in twins])
+                self._map.describe(kind, {twin["id"]: _state_of(twin, _LOADS[kind]) for twin in twins})
 
         visit.watch(path_of("twins", kind, limit=MOST_USERS, fields="reported"), show)
 
@@ -152,7 +150,8 @@ class _Page:
         places = [*zip(crowd.x_m, crowd.y_m, strict=True)]
         places += [cell.place_m for cell in self._cells if cell.place_m is not None]
         box = box_around(places, self._area_m)
-        self._panel.tell("" if box else "Nobody whom you may see has told where they are yet.")
+        self._panel.tell(_missing(twins, box is not None))
+        self._map.set_visibility(box is not None)
         if box is not None:
             self._map.stage(_scene(box, self._cells))
             self._map.paint(legend)
@@ -190,7 +189,8 @@ class _Page:
         return shown(twin, self._by)
 
     def _pick(self, kind: str, name: str) -> None:
-        self._picked = (kind, name)
+        self._person = kind == "user"
+        self._chosen.card.set_visibility(True)
         self._chosen.title.clear()
         with self._chosen.title:
             ui.label(f"{kind.capitalize()} {name}")
@@ -199,7 +199,10 @@ class _Page:
 
     def _show_one(self, answer: Answer) -> None:
         if self._chosen.settle(answer):
-            self._values.fill([_value_row(name, entry) for name, entry in answer.body["reported"].items()])
+            told: Mapping[str, Any] = answer.body["reported"]
+            self._values.fill(
+                [_value_row(name, told[name]) for name in told if name in _OF_A_PERSON or not self._person]
+            )
 
 
 def _scene(box: tuple[float, float, float, float], cells: Sequence[StandingCell]) -> Scene:
@@ -214,18 +217,31 @@ def _scene(box: tuple[float, float, float, float], cells: Sequence[StandingCell]
 
 
 def _note(twins: int, placed: int, no_cells: str) -> str:
-    parts = [f"{placed} people on the map"]
+    parts = [f"{placed} people on the map; press one, or a cell or server, to see what its twin knows"]
     if placed < twins:
         parts.append(f"{twins - placed} have not told where they are")
     if twins >= MOST_USERS:
-        parts.append(f"only the first {MOST_USERS:,} are drawn")
-    return "; ".join(parts) + "." + (f" Cells and servers: {no_cells}" if no_cells else "")
+        parts.append(f"Only the first {MOST_USERS:,} are drawn")
+    return ". ".join(parts) + "." + (f" Cells and servers: {no_cells}" if no_cells else "")
+
+
+def _missing(twins: Sequence[Mapping[str, Any]], placed: bool) -> str:
+    if not twins:
+        return "Nobody has reported yet. An agent is started by: twinloop agent --help"
+    return "" if placed else "Nobody whom you may see has told where they are, or your token may not see it."
+
+
+def _load_tone(part: float | None) -> str:
+    return "" if part is None else "bad" if part > 0.95 else "warn" if part > 0.8 else "good"
+
+
+def _state_of(twin: Mapping[str, Any], name: str) -> dict[str, str]:
+    return {"tone": _load_tone(reported(twin, name)), "said": f"{attribute(name).lower()} {shown(twin, name)}"}
 
 
 def _bar(twin: Mapping[str, Any], name: str) -> Cell:
     value = reported(twin, name)
-    tone = "" if value is None else "bad" if value > 0.95 else "warn" if value > 0.8 else "good"
-    return meter(attribute(name), value, tone)
+    return meter(attribute(name), value, _load_tone(value))
 
 
 def _cell_row(twin: Mapping[str, Any]) -> Row:

@@ -14,6 +14,7 @@ _WHY = {
     "new": "",
 }
 _GIVEN = "() => emit(document.getElementById('token').value)"
+_AGAIN = "document.getElementById('token').select()"
 _FORBIDDEN, _UNKNOWN, _OFTEN = 403, 401, 429
 
 
@@ -30,7 +31,8 @@ def show_sign_in(sign_in: Callable[[str], Awaitable[Answer]], onward: str, why: 
         notice.set_visibility(bool(notice.text))
         token = ui.input("Token", password=True, password_toggle_button=True)
         token.props("outlined autofocus autocomplete=off spellcheck=false for=token").classes("tl-token")
-        button = plain_button("Sign in").classes("primary")
+        with ui.element("div").classes("tl-actions"):
+            button = plain_button("Sign in").classes("primary")
 
         async def go(event: GenericEventArguments) -> None:
             text = str(event.args or "").strip()
@@ -38,7 +40,7 @@ def show_sign_in(sign_in: Callable[[str], Awaitable[Answer]], onward: str, why: 
             if answer.ok:
                 ui.navigate.to(onward)
                 return
-            token.set_value("")
+            ui.run_javascript(_AGAIN)
             notice.set_text(_refusal(answer))
             shade(notice, "bad")
             notice.set_visibility(True)

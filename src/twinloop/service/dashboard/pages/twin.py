@@ -31,18 +31,22 @@ from twinloop.service.dashboard.words import RATIOS, UNKNOWN, attribute, of_attr
 _ATTRIBUTES = [
     Column("Attribute"),
     Column("Reported", "num"),
-    Column("Emulated, next slot", "num"),
+    Column("Emulated", "num"),
     Column("Differs by", "num"),
     Column("Age", "num"),
     Column("Fidelity"),
 ]
-_DESIRED = [Column("Of"), Column("Desired")]
+_COLLECTED = Column("Desired")
+_DESIRED = [Column("Slice or place"), Column("Desired", "num")]
 _SPANS = {"300": "5 minutes", "3600": "1 hour", "21600": "6 hours", "86400": "1 day"}
 _POINTS = 300
 _PAST_EVERY_S, _FUTURE_EVERY_S = 15.0, 10.0
 _HORIZON_S = 30
 _FIRST = {"user": "buffer_s", "cell": "load", "server": "utilisation", "slice": "satisfaction"}
 _FAR_OFF = 3.0
+_SLOT_S = 1.0
+_LINES = ("reported", "emulated", "foretold")
+_EXPECTED = "Emulated is drawn from the moment this page was opened."
 Point = tuple[float, float | None]
 
 
@@ -55,15 +59,17 @@ def show_twin(visit: Visit, request: Request) -> None:
             active, slice_of = pill(""), pill("")
             active.set_visibility(False)
             slice_of.set_visibility(False)
-        _Course(visit, kind, name, request.query_params.get("attribute"))
-        panel = Panel("Now", "Emulated: what the twin expected of the next slot, and its standard deviation.")
+        course = _Course(visit, kind, name, request.query_params.get("attribute"))
+        panel = Panel("Now", _NOW[kind == "user"])
         with panel:
-            table = Table("Attributes", _ATTRIBUTES, "Nothing was reported yet.", cards=True)
-
+            columns = [*_ATTRIBUTES, _COLLECTED] if kind == "user" else _ATTRIBUTES
+            table = Table("Attributes", columns, "Nothing was reported yet.", cards=True)
         desired = _Desired()
 
     def show(answer: Answer) -> None:
+        course.hear(answer)
         if not panel.settle(answer):
+            desired.show({})
             return
         twin = answer.body
         desired.show(twin.get("desired") or {})
@@ -75,6 +81,10 @@ def show_twin(visit: Visit, request: Request) -> None:
         table.fill([_row(kind, name, entry, twin) for entry in twin["reported"]])
 
     visit.watch(path_of("twins", kind, name), show)
+
+
+_EMULATED = "Emulated: what the twin expects of the next slot, and its standard deviation."
+_NOW = {True: f"{_EMULATED} Desired: how often and how precisely the loop asks for it.", False: _EMULATED}
 
 
 def _row(kind: str, name: str, key: str, twin: Mapping[str, Any]) -> Row:
@@ -93,38 +103,39 @@ def _row(kind: str, name: str, key: str, twin: Mapping[str, Any]) -> Row:
         differs = {"text": of_attribute(key, gap, unit), "tone": "warn" if far else ""}
     heard = age(entry["measured_s"])
     trust = meter("fidelity", fidelity)
-    return Row(key, [link, of_attribute(key, value, unit), expected, differs, heard, trust])
+    cells: list[Cell] = [link, of_attribute(key, value, unit), expected, differs, heard, trust]
+    if kind == "user":
+        asked = (twin.get("desired") or {}).get("collection", {}).get(key)
+        cells.append(UNKNOWN if asked is None else f"every {quantity(asked['period_s'], 's')}, {asked['bits']} bits")
+    return Row(key, cells)
 
 
 class _Desired:
-    """What is wanted: of a user what is reported and how, of cells, servers and slices what they shall hold."""
+    """What is wanted of cells, servers and slices: what they shall hold, and whether the network says that it is so."""
 
     def __init__(self) -> None:
-        self._panel = Panel("Desired", "What the twins ask for; what is reported stands above, and may differ.")
+        self._panel = Panel("Desired", "What shall be held; what is reported stands above, and may differ.")
         with self._panel:
-            self._facts = Facts({"confirmed": "Order confirmed", "requested": "Order asked"})
-            self._table = Table("Desired", _DESIRED, "Nothing is asked.", cards=True)
+            self._facts = Facts({"confirmed": "Revision in effect", "requested": "Revision asked"})
+            self._table = Table("Desired", _DESIRED, "Nothing is reserved.", cards=True)
         self._panel.card.set_visibility(False)
 
     def show(self, desired: Mapping[str, Any]) -> None:
-        """Shows it; nothing where the API does not tell."""
-        self._panel.card.set_visibility(bool(desired))
-        self._panel.settle(Answer(200, desired))
+        """Shows it; nothing where there is none."""
         numbered = "requested_revision" in desired
-        self._facts.set_visibility(numbered)
-        if numbered:
-            self._facts.say("confirmed", str(desired["confirmed_revision"]))
-            self._facts.say("requested", str(desired["requested_revision"]))
-        rows = [
-            Row(f"{held}/{name}", [name, of_attribute(held, amount, unit_of(held))])
-            for held in ("bandwidth_hz", "cycles_per_s")
-            for name, amount in desired.get(held, {}).items()
-        ]
-        rows += [
-            Row(name, [attribute(name), f"every {quantity(asked['period_s'], 's')}, {asked['bits']} bits"])
-            for name, asked in desired.get("collection", {}).items()
-        ]
-        self._table.fill(rows)
+        self._panel.card.set_visibility(numbered)
+        if not numbered:
+            return
+        self._panel.settle(Answer(200, desired))
+        self._facts.say("confirmed", str(desired["confirmed_revision"]))
+        self._facts.say("requested", str(desired["requested_revision"]))
+        self._table.fill(
+            [
+                Row(f"{held}/{name}", [name, of_attribute(held, amount, unit_of(held))])
+                for held in ("bandwidth_hz", "cycles_per_s")
+                for name, amount in desired.get(held, {}).items()
+            ]
+        )
 
 
 class _Course:
@@ -134,9 +145,10 @@ class _Course:
         self._kind, self._name = kind, name
         self._attribute = asked or _FIRST.get(kind, "")
         self._span_s = 300.0
-        self._unit = "1"
+        self._unit = ""
         self._past: list[Point] = []
         self._live: deque[Point] = deque(maxlen=_POINTS)
+        self._expected: deque[Point] = deque(maxlen=_POINTS)
         self._mean: list[Point] = []
         self._band: list[tuple[float, float, float]] = []
         self._said: dict[str, str] = {}
@@ -149,9 +161,8 @@ class _Course:
             for select in (self._choice, spans):
                 select.props("outlined dense options-dense").classes("tl-choice")
         with self._panel:
-            self._trend = Trend("Course of the attribute over time")
+            self._trend = Trend(f"Course of one attribute of {kind} {name} over time", _LINES, banded=True)
             self._note = ui.label("").classes("tl-note").props("role=status")
-        visit.watch(path_of("twins", kind, name), self._hear)
         self._history = visit.watch("", self._show_past, _PAST_EVERY_S)
         self._forecast = visit.watch("", self._show_future, _FUTURE_EVERY_S)
         self._turn()
@@ -160,6 +171,7 @@ class _Course:
         if event.value and event.value != self._attribute:
             self._attribute = str(event.value)
             self._live.clear()
+            self._expected.clear()
             self._turn()
 
     def _stretch(self, event: ValueChangeEventArguments[Any]) -> None:
@@ -175,8 +187,11 @@ class _Course:
             path_of("twins", self._kind, self._name, "forecast", attribute=self._attribute, horizon_s=_HORIZON_S)
         )
 
-    def _hear(self, answer: Answer) -> None:
-        if not self._panel.settle(answer):
+    def hear(self, answer: Answer) -> None:
+        """Goes on with what the twin says now."""
+        there = self._panel.settle(answer)
+        self._panel.card.set_visibility(there or self._unit != "")
+        if not there:
             return
         told = answer.body["reported"]
         names = {name: attribute(name) for name in told} | {self._attribute: attribute(self._attribute)}
@@ -188,7 +203,10 @@ class _Course:
             point = (entry["measured_s"], entry["value"])
             if not self._live or self._live[-1][0] < point[0]:
                 self._live.append(point)
-        self._draw()
+        foretold = answer.body.get("emulated", {}).get(self._attribute)
+        if foretold is not None and (not self._expected or self._expected[-1][0] <= answer.body["time_s"]):
+            self._expected.append((answer.body["time_s"] + _SLOT_S, foretold["value"]))
+        self._say("emulated", _EXPECTED if self._expected else "")
 
     def _show_past(self, answer: Answer) -> None:
         self._past = _points(answer.body, "value") if answer.ok else []
@@ -207,6 +225,7 @@ class _Course:
     def _say(self, about: str, text: str) -> None:
         self._said[about] = text
         self._note.set_text(" ".join(part for part in self._said.values() if part))
+        self._note.set_visibility(bool(self._note.text))
         self._draw()
 
     def _draw(self) -> None:
@@ -214,13 +233,15 @@ class _Course:
         known = [*self._past, *(point for point in self._live if point[0] > ends_s)]
         since_s = known[-1][0] - self._span_s if known else 0.0
         known = [point for point in known if point[0] >= since_s]
-        scale, unit = _scale(self._attribute, self._unit, known)
-        self._trend.draw(
-            unit,
-            [(at, None if value is None else value * scale) for at, value in known],
-            [(at, None if value is None else value * scale) for at, value in self._mean],
-            [(at, low * scale, high * scale) for at, low, high in self._band],
-        )
+        scale, unit = _scale(self._attribute, self._unit or "1", known)
+        expected = [point for point in self._expected if point[0] >= since_s]
+        lines = {
+            name: [(at, None if value is None else value * scale) for at, value in points]
+            for name, points in zip(_LINES, (known, expected, self._mean), strict=True)
+        }
+        told = attribute(self._attribute)
+        band = [(at, low * scale, high * scale) for at, low, high in self._band]
+        self._trend.draw(told if unit == "1" else f"{told}, {unit}", lines, band)
 
 
 def _points(body: Mapping[str, Any], name: str) -> list[Point]:

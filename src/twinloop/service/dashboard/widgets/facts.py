@@ -96,12 +96,12 @@ def reason(answer: Answer) -> tuple[str, Tone]:
     return told, "bad"
 
 
-def _fact(name: str) -> ui.label:
-    with ui.element("div"):
+def _fact(name: str) -> tuple[Element, ui.label]:
+    with ui.element("div") as place:
         with ui.element("dt"):
             ui.label(name)
         with ui.element("dd"):
-            return ui.label("…")
+            return place, ui.label("…")
 
 
 class Facts(Element):
@@ -110,32 +110,40 @@ class Facts(Element):
     def __init__(self, names: Mapping[str, str]) -> None:
         super().__init__("dl")
         self.classes("tl-facts")
-        self._values: dict[str, ui.label] = {}
+        self._facts: dict[str, tuple[Element, ui.label]] = {}
         with self:
             for key, name in names.items():
-                self._values[key] = _fact(name)
+                self._facts[key] = _fact(name)
 
-    def add(self, name: str, value: Element) -> None:
-        """One more fact, whose value keeps itself."""
-        with self, ui.element("div"):
+    def add(self, name: str, value: Element) -> Element:
+        """One more fact, whose value keeps itself; gives what holds both."""
+        with self, ui.element("div") as fact:
             with ui.element("dt"):
                 ui.label(name)
             with ui.element("dd") as place:
                 value.move(place)
+        return fact
 
     def say(self, key: str, text: str, tone: Tone = "") -> None:
-        """Sets a fact."""
-        self._values[key].set_text(text)
-        shade(self._values[key], tone)
+        """Sets a fact; one without text is not shown."""
+        place, value = self._facts[key]
+        value.set_text(text)
+        shade(value, tone)
+        place.set_visibility(bool(text))
 
 
 class Guarded(ui.button):
-    """A button that is off, with the reason beside it, where the token lacks the permission."""
+    """A button that is off, with the reason beside it, where the token lacks the permission. A `silent` one stands
+    beside another that says so.
+    """
 
-    def __init__(self, text: str, act: Callable[[], object], why_not: str, *, tone: Tone = "") -> None:
+    def __init__(
+        self, text: str, act: Callable[[], object], why_not: str, *, tone: Tone = "", silent: bool = False
+    ) -> None:
         super().__init__(text, on_click=act, color=None)
         self.props("no-caps unelevated").classes(f"tl-button {tone}")
         self._why_not = why_not
+        self._silent = silent
         self._note = ui.label(why_not).classes("tl-why-not")
         self.allow("")
 
@@ -145,12 +153,12 @@ class Guarded(ui.button):
         self.set_enabled(not why)
         self.props["aria-description"] = why
         self._note.set_text(why)
-        self._note.set_visibility(bool(why) and self.visible)
+        self._note.set_visibility(bool(why) and self.visible and not self._silent)
 
     def display(self, visible: bool) -> None:
         """Shows the button with its reason, or neither."""
         self.set_visibility(visible)
-        self._note.set_visibility(visible and bool(self._note.text))
+        self._note.set_visibility(visible and bool(self._note.text) and not self._silent)
 
 
 def tell(answer: Answer, done: str, *, caution: bool = False) -> None:
@@ -164,7 +172,8 @@ def tell(answer: Answer, done: str, *, caution: bool = False) -> None:
 def confirmed(
     title: str, text: str, act: Callable[[str], Awaitable[None]], *, verb: str, tone: Tone, comment: bool = False
 ) -> None:
-    """Asks whether it is meant, with room for a comment, and acts only then."""
+    """Asks whether it is meant, with room for a comment, and acts only then: in the page, for the dialog is gone."""
+    client = ui.context.client
     with ui.dialog() as dialog, ui.element("div").classes("tl-dialog"):
         dialog.props["aria-label"] = title
         heading(title)
@@ -174,7 +183,8 @@ def confirmed(
 
         async def go() -> None:
             dialog.close()
-            await act(str(given.value or ""))
+            with client:
+                await act(str(given.value or ""))
 
         with ui.element("div").classes("tl-actions"):
             plain_button("Cancel", dialog.close).props("autofocus")

@@ -3,12 +3,13 @@ import { both, now, span } from "twinloop-format";
 
 const MARGIN = { left: 46, right: 14, top: 14, bottom: 34 };
 const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000];
+const LABELS = [[0, 22], [0, -13], [1, 4], [-1, 4]];
 const SYMBOLS = { cell: "M0,-9 L8,6 L-8,6 Z", server: "M-7,-7 H7 V7 H-7 Z" };
 
 export default {
   props: { label: String },
   emits: ["pick", "open"],
-  data: () => ({ width: 0, scene: null, users: [], legend: null, picked: null, note: "" }),
+  data: () => ({ width: 0, scene: null, users: [], legend: null, picked: null, note: "", states: {} }),
   mounted() {
     this.observer = new ResizeObserver(() => (this.width = this.$refs.frame.clientWidth));
     this.observer.observe(this.$refs.frame);
@@ -46,7 +47,29 @@ export default {
       return { counts, unknown };
     },
     marks() {
-      return [...this.scene.servers, ...this.scene.cells];
+      const placed = [];
+      for (const mark of [...this.scene.cells, ...this.scene.servers]) {
+        let [left, top] = [this.px(mark.x), this.py(mark.y)];
+        if (placed.some((one) => Math.hypot(one.left - left, one.top - top) < 14)) left += 24;
+        placed.push({ ...mark, left, top, ...this.states[`${mark.kind}/${mark.id}`] });
+      }
+      const taken = placed.map((one) => [one.left - 9, one.top - 9, one.left + 9, one.top + 9]);
+      for (const one of placed) {
+        const half = 3.7 * one.id.length;
+        const boxes = LABELS.map(([dx, dy]) => [one.left + dx * (half + 14), one.top + dy]);
+        const clashes = boxes.map(([x, y]) => {
+          const outside = x - half < 0 || x + half > this.size.w ? 1 : 0;
+          return outside + taken.filter(([a, b, c, d]) => x - half < c && x + half > a && y - 11 < d && y + 3 > b).length;
+        });
+        const best = clashes.indexOf(Math.min(...clashes));
+        const [x, y] = boxes[best];
+        taken.push([x - half, y - 11, x + half, y + 3]);
+        Object.assign(one, { labelX: x - one.left, labelY: y - one.top });
+      }
+      return placed;
+    },
+    wide() {
+      return this.scene !== null && this.width > 0 && this.size.w > this.width + 1;
     },
     focus() {
       if (!this.picked) return null;
@@ -69,6 +92,11 @@ export default {
     paint(legend) {
       this.legend = legend;
     },
+    describe(kind, states) {
+      const others = Object.entries(this.states).filter(([name]) => !name.startsWith(`${kind}/`));
+      const these = Object.entries(states).map(([name, state]) => [`${kind}/${name}`, state]);
+      this.states = Object.fromEntries([...others, ...these]);
+    },
     show(ids, x, y, bin, at, said, note) {
       this.users = ids.map((id, i) => ({ id, x: x[i], y: y[i], bin: bin[i], at: at[i], said: said[i] }));
       this.note = note;
@@ -80,7 +108,8 @@ export default {
       return MARGIN.top + (this.box.y1 - y) * this.box.scale;
     },
     place(one) {
-      return { transform: `translate(${this.px(one.x).toFixed(1)}px, ${this.py(one.y).toFixed(1)}px)` };
+      const [left, top] = [one.left ?? this.px(one.x), one.top ?? this.py(one.y)];
+      return { transform: `translate(${left.toFixed(1)}px, ${top.toFixed(1)}px)` };
     },
     tip(user) {
       return `${user.id}${user.said ? ": " + user.said : ""}, heard ${span(now.value - user.at)} ago`;
@@ -113,7 +142,11 @@ export default {
       if (!(event.key in ways)) return;
       event.preventDefault();
       const found = this.nearest(...ways[event.key]);
-      if (found !== null) this.pick("user", found.id);
+      if (found === null) return;
+      this.pick("user", found.id);
+      const frame = this.$refs.frame;
+      const at = this.px(this.focus.x) - frame.scrollLeft;
+      if (at < 40 || at > frame.clientWidth - 40) frame.scrollLeft += at - frame.clientWidth / 2;
     },
   },
   template: `
@@ -139,11 +172,11 @@ export default {
               <title>{{ tip(user) }}</title>
             </circle>
           </g>
-          <g v-for="mark in marks" :key="mark.kind + mark.id" class="mark" :class="[mark.kind, { picked: picked?.kind === mark.kind && picked.id === mark.id }]"
+          <g v-for="mark in marks" :key="mark.kind + mark.id" class="mark" :class="[mark.kind, mark.tone, { picked: picked?.kind === mark.kind && picked.id === mark.id }]"
              :style="place(mark)" @click="pick(mark.kind, mark.id)">
-            <title>{{ mark.kind }} {{ mark.id }}</title>
+            <title>{{ mark.kind }} {{ mark.id }}{{ mark.said ? ": " + mark.said : "" }}</title>
             <path :d="shape(mark.kind)" />
-            <text :y="mark.kind === 'cell' ? 21 : -13" text-anchor="middle">{{ mark.id }}</text>
+            <text :x="mark.labelX" :y="mark.labelY" text-anchor="middle">{{ mark.id }}</text>
           </g>
         </svg>
         <div v-else class="tl-map-empty">waiting for the first picture of the network …</div>
@@ -153,10 +186,16 @@ export default {
         <strong>{{ legend.title }}</strong>
         <span v-for="(name, at) in legend.bins" :key="at"><i :class="legend.scale + '-' + at"></i>{{ name }} <small>{{ counts.counts[at] }}</small></span>
         <span><i class="unknown"></i>not known <small>{{ counts.unknown }}</small></span>
-        <span><svg width="14" height="14" viewBox="-10 -11 20 20" aria-hidden="true"><path class="cell" :d="shape('cell')" /></svg>cell</span>
-        <span><svg width="14" height="14" viewBox="-9 -9 18 18" aria-hidden="true"><path class="server" :d="shape('server')" /></svg>server</span>
         <span>pale: not heard for 15 s</span>
       </div>
+      <div v-if="legend" class="tl-legend">
+        <strong>Cells and servers, load</strong>
+        <span><svg width="14" height="14" viewBox="-10 -11 20 20" aria-hidden="true"><path class="cell" :d="shape('cell')" /></svg>cell</span>
+        <span><svg width="14" height="14" viewBox="-9 -9 18 18" aria-hidden="true"><path class="server" :d="shape('server')" /></svg>server</span>
+        <span><i class="load good"></i>up to 80 %</span><span><i class="load warn"></i>80 to 95 %</span><span><i class="load bad"></i>above 95 %</span>
+        <span><i class="load"></i>not known</span>
+      </div>
+      <p v-if="wide" class="tl-note">The map is wider than the screen: it scrolls sideways.</p>
       <p v-if="note" class="tl-note">{{ note }}</p>
     </div>`,
 };

@@ -1,6 +1,6 @@
 """The map: a scene that stands, users that move, a legend that says what their colours mean."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -69,6 +69,10 @@ class CityMap(Element, component="map.js", dependencies=["twinloop-format.js"]):
     def show(self, crowd: Crowd, note: str = "") -> None:
         """Moves users to where they are now."""
         self.run_method("show", crowd.ids, crowd.x_m, crowd.y_m, crowd.bin, crowd.at_s, crowd.said, note)
+
+    def describe(self, kind: str, states: Mapping[str, Mapping[str, str]]) -> None:
+        """Sets how cells or servers do, by name: a `tone`, and what is `said` of them."""
+        self.run_method("describe", kind, states)
 
     def on_choice(self, picked: Callable[[str, str], None], opened: Callable[[str, str], None]) -> None:
         """Tells kind and name of what was picked, and of what shall be opened."""

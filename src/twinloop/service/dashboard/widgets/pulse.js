@@ -13,7 +13,7 @@ export default {
     },
     text() {
       if (this.lateness === null) return this.said;
-      return this.lateness < 5 ? `slot ${this.slot}` : `slot ${this.slot}, ${span(this.lateness)} ago`;
+      return this.lateness < 5 ? `slot ${this.slot}` : `heard ${span(this.lateness)} ago`;
     },
     title() {
       return this.at === null ? this.said : `slot ${this.slot} was heard of ${both(this.at)}`;

@@ -40,7 +40,7 @@ export default {
         <tbody>
           <tr v-for="row in rows" :key="row.key" :class="row.tone ? 'tl-row-' + row.tone : undefined">
             <component :is="i === 0 ? 'th' : 'td'" v-for="(value, i) in row.cells" :key="i"
-              :scope="i === 0 ? 'row' : undefined" :class="columns[i].align" :data-label="columns[i].label">
+              :scope="i === 0 ? 'row' : undefined" :class="[columns[i].align, { wide: columns[i].wide }]" :data-label="columns[i].label">
               <template v-for="c in [cell(value)]" :key="0">
                 <div v-if="c.stack" class="tl-stack" role="img" :aria-label="c.title" :title="c.title">
                   <span v-for="(part, at) in c.stack" :key="at" :class="part.tone" :style="{ width: percent(part.share) }"></span>

@@ -15,12 +15,13 @@ Cell = str | dict[str, Any]
 
 @dataclass(frozen=True)
 class Column:
-    """A column; `key` names it where rows are sorted by it."""
+    """A column; `key` names it where rows are sorted by it, a `wide` one has a line of its own in cards."""
 
     label: str
     align: Literal["", "num"] = ""
     key: str = ""
     sortable: bool = False
+    wide: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
     import httpx
 
 ServerOption = Annotated[
-    str, typer.Option("--server", envvar="TWINLOOP_SERVER", help="Address of the server.", rich_help_panel="Server")
+    str,
+    typer.Option(
+        "--server",
+        envvar="TWINLOOP_SERVER",
+        help="Address of the server. For https: SSL_CERT_FILE may name an authority of your own.",
+        rich_help_panel="Server",
+    ),
 ]
 TokenOption = Annotated[
     str,
@@ -59,9 +66,12 @@ class ApiClient:
         import httpx
 
         self.server = server.rstrip("/")
-        headers = {"Authorization": f"Bearer {_secret(token, token_file)}", **_READS}
+        headers = {"Authorization": f"Bearer {secret_of(token, token_file)}", **_READS}
         try:
-            self._client = httpx.Client(base_url=self.server, headers=headers, timeout=PATIENCE_S, trust_env=False)
+            verified = ssl.create_default_context() if self.server.startswith("https:") else True
+            self._client = httpx.Client(
+                base_url=self.server, headers=headers, timeout=PATIENCE_S, trust_env=False, verify=verified
+            )
         except (httpx.InvalidURL, UnicodeError, ValueError) as error:
             self._unusable(error)
         if self._client.base_url.scheme not in ("http", "https"):
@@ -199,7 +209,8 @@ def moment(time_s: float | None) -> str:
     return "-" if time_s is None else f"{datetime.fromtimestamp(time_s).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def _secret(token: str, token_file: Path | None) -> str:
+def secret_of(token: str, token_file: Path | None) -> str:
+    """The token that is given, or in the file. Raises TwinloopError where there is none, or none that can be one."""
     if token_file is not None:
         try:
             token = token_file.read_text(encoding="utf-8").strip()

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import typer
 from rich.console import Console
 
-from twinloop.cli.live.client import (
+from twinloop.cli.live.asking.client import (
     SERVER,
     ApiClient,
     JsonOption,
