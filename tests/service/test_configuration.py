@@ -1,9 +1,12 @@
 """Settings of a server from a file: what is in it holds, what cannot be is one line that names the field."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from twinloop.errors import DataError
-from twinloop.service.configuration import configured
+from twinloop.service.configuration import Configuration, configured
 
 WHOLE = """
 scenario = "campus"
@@ -69,3 +72,11 @@ def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path):
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="no TOML"):
         configured(tmp_path / "b.toml")
+
+
+def test_the_documented_file_holds_every_field_with_its_default(tmp_path):
+    (block,) = re.findall(r"```toml\n(.*?)```", Path("docs/live.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "s.toml").write_text(block)
+    assert configured(tmp_path / "s.toml") == configured(None)
+    told = set(re.findall(r"^#? ?\[?(\w+)", block, re.MULTILINE)) | {"broker_ca"}
+    assert set(Configuration.model_fields) - told == {"ladder_bps"}

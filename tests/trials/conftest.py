@@ -10,8 +10,9 @@ pytestmark = pytest.mark.trial
 
 @dataclass(frozen=True)
 class Extent:
-    """How much of a trial is run."""
+    """How much of a trial is run; `whole` where nothing is left out for the sake of time."""
 
+    whole: bool
     kills: int
     outages: int
     overload_s: float
@@ -21,8 +22,8 @@ class Extent:
 @pytest.fixture(scope="session")
 def extent() -> Extent:
     if os.environ.get("TWINLOOP_TRIALS") == "full":
-        return Extent(kills=50, outages=5, overload_s=300.0, lies=40)
-    return Extent(kills=3, outages=1, overload_s=20.0, lies=2)
+        return Extent(whole=True, kills=50, outages=5, overload_s=300.0, lies=40)
+    return Extent(whole=False, kills=3, outages=1, overload_s=20.0, lies=1)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def note(request):
 
 
 def pytest_terminal_summary(terminalreporter):
-    for report in terminalreporter.getreports("passed"):
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, told in report.user_properties:
             if name == "trial" and report.when == "call":
                 terminalreporter.line(f"{report.nodeid.rpartition('::')[2]}: {told}")

@@ -27,6 +27,10 @@ retries = 1
 silent_s = 5.0
 [keeping]
 snapshot_every_s = 5.0
+[intake]
+requests = 32
+[rates.roles]
+viewer = {per_s = 5.0, burst = 20.0}
 """
 MOST_SWIPES = 65_000
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-ROWS = 1_000
+ROWS = 5_000
 NAMES = ["buffer_s", "rate_bps", "quality", "delay_s"]
 PATIENCE_S = 15.0
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import httpx
 import pytest
 from trials.live_server import LiveServer, Promises, running
+from trials.watched_site import watched
 
 pytestmark = pytest.mark.trial
 
@@ -41,9 +42,9 @@ def report_until_gone(server: LiveServer, promises: Promises) -> None:
                 return
 
 
-def test_killed_again_and_again_under_load_nothing_acknowledged_is_lost(site_file, tmp_path, extent, note):
+def test_killed_again_and_again_under_load_nothing_acknowledged_is_lost(site_file, site, tmp_path, extent, note):
     promises, told, rng, restarts_s = Promises(), Told(), random.Random(11), []
-    with running(site_file, tmp_path) as server:
+    with running(site_file, tmp_path) as server, watched(server, site):
         for number in range(extent.kills):
             reporter = threading.Thread(target=report_until_gone, args=(server, promises))
             reporter.start()

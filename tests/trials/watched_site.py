@@ -52,6 +52,8 @@ class WatchedSite:
         if answer.status_code == 200:
             command = answer.json()
             self.commands += 1
+            if command["revision"] < self.revision:
+                self.unsafe.append(f"order {command['revision']} after order {self.revision}")
             self.revision = command["revision"]
             self.unsafe += faults_of(command, self.scenario)
         if self.answers and self.answered < self.revision:

@@ -8,8 +8,8 @@ import pytest
 
 from twinloop.errors import DataError
 from twinloop.network import Asked, Plan
-from twinloop.network.plans import PlanPart
 from twinloop.network.formats import decode
+from twinloop.network.plans import PlanPart
 from twinloop.service.agent import CmcdLogAgent, FileSender, LinkError, ReplayAgent, recorded_file, sending
 
 NOW_S = 1.7e9

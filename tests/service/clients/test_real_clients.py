@@ -68,7 +68,8 @@ def test_mosquitto_pub_reports(running, mosquitto):
         payload = report("ue-9", 5.5, "all", 1)
         arguments = ["-h", "127.0.0.1", "-p", str(mosquitto.port), "-q", "1", "-t", "twinloop/all/reports"]
         running.run("mosquitto_pub", "mosquitto-clients", *arguments, "-m", payload)
-        eventually(lambda: ("all", 1) in [(one.source, one.sequence) for one in running.storage.events.after(0, 100)])
+        eventually(lambda: running.platform.runner.backlog)
+        assert ("all", 1) in [(one.source, one.sequence) for one in running.storage.events.after(0, 100)]
         running.slot()
         twin = json.loads(running.curl(f"{running.url}/twins/user/ue-9"))
         assert twin["reported"]["buffer_s"]["value"] == 5.5

@@ -101,6 +101,7 @@ class Tab:
         """Goes to an address and awaits that it has loaded."""
         self._line.events.clear()
         self._line.call("Page.navigate", url=url)
+        self.awaits("document.readyState === 'complete'")
 
     def size(self, width: int, height: int = 900, *, dark: bool = False) -> None:
         """Sets the width in CSS pixels, and what the system is said to prefer."""
@@ -193,6 +194,8 @@ class Tab:
         return {one["request"]["url"] for one in sent} | {one["url"] for one in opened}
 
     def close(self) -> None:
+        """Closes the page, and with it its lines to the server."""
+        self._line.call("Page.close")
         self._line.close()
 
 

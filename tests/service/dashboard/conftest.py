@@ -32,7 +32,9 @@ class Shop(Stage):
         self.tenant("acme", "premium")
         self.port = free_port()
         self.at = f"http://127.0.0.1:{self.port}"
-        config = uvicorn.Config(self.app, "127.0.0.1", self.port, log_config=None, lifespan="on")
+        config = uvicorn.Config(
+            self.app, "127.0.0.1", self.port, log_config=None, lifespan="on", timeout_graceful_shutdown=1
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, name="served")
         self._thread.start()

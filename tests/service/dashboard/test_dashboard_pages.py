@@ -12,7 +12,14 @@ PAGES = {
     "/ui/slices": ("Promised, reserved, used", "admitted", "Where it is reserved", "Orders of slices"),
     "/ui/decisions": ("All decisions", "Nothing was decided yet."),
     "/ui/collection": ("Sites", "Sources", "Nothing was refused."),
-    "/ui/health": ("The loop", "Mode and kill switch", "Sites and receipts"),
+    "/ui/health": (
+        "The loop",
+        "Mode and kill switch",
+        "Time of a slot",
+        "Sites and receipts",
+        "Lines to other systems",
+        "Rows coming in",
+    ),
     "/ui/nowhere": ("No such page", "Health"),
 }
 WHERE = "document.querySelector('.tl-map circle').style.transform"
@@ -109,13 +116,47 @@ def test_the_kill_switch_asks_first_and_is_seen_everywhere(person, shop):
     assert shop.known("/mode")["mode"] == "advise"
 
 
-def test_a_tenant_is_told_what_is_not_for_its_token(person, shop):
+def test_a_tenant_sees_its_own_and_is_told_what_is_not_for_its_token(person, shop):
     tab = person("acme")
     tab.open(f"{shop.at}/ui/health")
     tab.sees("Not for your token: metrics is not among the permissions of a tenant")
     tab.open(f"{shop.at}/ui/slices")
-    tab.sees("premium")
+    tab.sees("premium", "Not for your token: what other slices hold is not yours to see.")
     assert "standard" not in tab.text()
+    tab.open(f"{shop.at}/ui/twins/user")
+    tab.sees("1 to 2 of 2")
+    assert not {"ann", "bob", "cy", "dee"} & set(tab.text().split())
+
+
+def test_an_order_is_checked_and_the_answer_stands_in_the_dialog(person, shop):
+    tab = person()
+    tab.open(f"{shop.at}/ui/slices")
+    tab.sees("Promised, reserved, used", "premium")
+    tab.press("Order …")
+    tab.sees("Order a slice")
+    assert tab.run("document.querySelector('[aria-label=\"Rate of every user, Mbit/s\"]').value") != ""
+    tab.press("Check")
+    tab.sees("No slot has been lived yet; try again in 2 s.")
+    tab.press("Close")
+    tab.awaits("!document.body.innerText.includes('Order a slice')")
+    assert tab.complaints == []
+
+
+def test_refused_rows_are_answerable(person, shop):
+    row = {"kind": "user", "id": "ann", "values": {"buffer_s": -5}}
+    body = {"source": "west", "sequence": 7, "rows": [row]}
+    assert shop.call("POST", "/reports", json=body).json()["refused"] == 1
+    tab = person(width=390)
+    tab.open(f"{shop.at}/ui/collection")
+    tab.sees("buffer_s is -5 s; allowed are 0 to 60 s", '"id":"ann"')
+    assert tab.run("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_twin_that_is_not_there_is_said_to_be_gone(person, shop):
+    tab = person()
+    tab.open(f"{shop.at}/ui/twins/user/nobody")
+    tab.sees("There is no user 'nobody'", "All users")
+    tab.awaits("![...document.querySelectorAll('h2')].some(one => one.innerText === 'Course' && one.offsetParent)")
 
 
 def test_a_wrong_token_is_refused_in_words_and_never_stands_in_an_address(chromium, shop):

@@ -14,6 +14,7 @@ from twinloop.service.live_platform import Platform
 from twinloop.service.security import Guard, Permission, permitted
 
 _MOST_REFUSALS_TOLD = 20
+_USUAL_BYTES = 2**16
 _encode = msgspec.json.Encoder().encode
 
 
@@ -42,11 +43,12 @@ class Reports:
                 405, f"{scope['method']} is not allowed here", "POST a batch of reports", {"Allow": "POST"}
             )
         identity = await permitted(self._guard, self.permission, scope)
-        request = Request(scope, receive)
-        body = await _body(request)
-        batch = decode(body, request.headers.get("content-type", "application/json"))
-        identity.require_source(batch.source)
-        ack = await self._platform.intake.submit(batch, len(body))
+        request, intake = Request(scope, receive), self._platform.intake
+        with intake.coming(_size_of(request)):
+            body = await _body(request)
+            batch = decode(body, request.headers.get("content-type", "application/json"))
+            identity.require_source(batch.source)
+            ack = await intake.submit(batch, len(body))
         return Response(_encode(told(ack)), media_type="application/json")
 
 
@@ -60,11 +62,17 @@ def told(ack: Ack) -> dict[str, Any]:
     return answer
 
 
+def _size_of(request: Request) -> int:
+    """Bytes that are to come; of who does not say, a batch of middle size is taken for granted."""
+    declared = request.headers.get("content-length", "")
+    size = int(declared) if declared.isdecimal() else _USUAL_BYTES
+    if size > MAX_BODY_BYTES:
+        raise _too_large()
+    return size
+
+
 async def _body(request: Request) -> bytes:
     """The body, refused as soon as it is known to be too large."""
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
-        raise _too_large()
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():

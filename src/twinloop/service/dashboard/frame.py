@@ -45,9 +45,9 @@ def framed(visit: Visit, here: str, title: str, lead: str = "") -> Generator[Non
     """The frame; what is made inside stands in the page's main part. `here` is the path of one of `PLACES`."""
     ui.page_title(f"{title} · twinloop")
     main = ui.element("main").classes("tl-main").props("tabindex=-1")
-    ui.skip_link(target=main)
     _top(visit)
     _navigation(visit, here)
+    ui.skip_link(target=main)
     with main:
         heading(title, 1)
         if lead:

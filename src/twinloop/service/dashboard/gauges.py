@@ -20,7 +20,7 @@ class Gauges:
 
     def total(self, name: str, **labels: str) -> float:
         """Their sum."""
-        return sum(value for _, value in self.of(name, **labels))
+        return sum((value for _, value in self.of(name, **labels)), 0.0)
 
     def mean(self, histogram: str, **labels: str) -> float | None:
         """Mean of what a histogram counted, None where it counted nothing."""

@@ -7,8 +7,9 @@ not bring back.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -46,10 +47,13 @@ class Ack:
 
 
 class Bounds(BaseModel):
-    """How much may wait for the disk and for the next slot, and how far a source's clock may be off unnoticed."""
+    """How much may come at once, wait for the disk and wait for the next slot, and how far a source's clock may be off
+    unnoticed.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    requests: Annotated[int, Field(ge=1)] = 500
     waiting_bytes: Annotated[int, Field(ge=2**16)] = 64 * 2**20
     waiting_events: Annotated[int, Field(ge=1)] = 20_000
     backlog_events: Annotated[int, Field(ge=1)] = 50_000
@@ -93,12 +97,29 @@ class Intake:
         self._backlog = backlog
         self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
+        self._requests = 0
+        self._coming_bytes = 0
         self._committing: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> tuple[int, int]:
         """Events and bytes that wait for the disk."""
         return len(self._waiting), self._bytes
+
+    @contextmanager
+    def coming(self, size_bytes: int) -> Generator[None]:
+        """While a request of `size_bytes` is read and kept. Raises BusyError where so much may not come at once."""
+        if self._requests >= self.bounds.requests:
+            self.refused_busy += 1
+            raise BusyError("too many reports come at once", 1.0)
+        self.admit(self._coming_bytes + size_bytes)
+        self._requests += 1
+        self._coming_bytes += size_bytes
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            self._coming_bytes -= size_bytes
 
     def admit(self, size_bytes: int) -> None:
         """Raises BusyError where `size_bytes` more may not wait."""

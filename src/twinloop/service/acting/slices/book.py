@@ -261,6 +261,7 @@ class Slices:
         kept |= {"active": bool(table.active[row]), "changed_s": self._clock(), "order": order.id}
         before = self._kept.get(order.slice, {}) if order.change == "adjust" else {}
         kept |= {"since_s": before.get("since_s", self._clock()), "profile": order.profile or before.get("profile")}
+        kept["tenant"] = order.tenant or before.get("tenant", "")
         self._kept[order.slice] = kept
         self._writing.append(self._records.later(STANDING, order.slice, json.dumps(kept), state=order.change))
         self._ground.change_slices(table)
@@ -365,6 +366,7 @@ class Slices:
         stands, grant = name in self.standing, self._grants.get(name)
         promised = kept if stands and kept else entry.model_dump()
         row = picture.slices.ids.index(name) if stands and name in picture.slices.ids else None
+        told = stands and (not tenant or kept.get("tenant") == tenant)  # how it was ordered is not the next tenant's
         mine = [one for one in self.orders_of(tenant) if one.slice == name]
         return {
             "name": name,
@@ -375,10 +377,10 @@ class Slices:
             "target_bps": promised["target_bps"],
             "floor_share": round(promised["floor_share"], 6),
             "tenant": grant.tenant if grant is not None else "",
-            "since_s": kept.get("since_s") if stands else None,
+            "since_s": kept.get("since_s") if told else None,
             "lived": {} if row is None else _lived(picture, row),
             "reserved_share": {} if row is None or tenant else _shares(picture, row),
-            "profile": kept.get("profile") if stands else None,
+            "profile": kept.get("profile") if told else None,
             "orders": [one.id for one in mine if one.state in ("judging", "waiting")],
         }
 

@@ -68,7 +68,7 @@ def _site(one: Mapping[str, Any]) -> Row:
         one["site"],
         state(words),
         age(one["heard_s"]),
-        str(one["wanted_revision"]),
+        UNKNOWN if one["wanted_revision"] is None else str(one["wanted_revision"]),
         str(receipt) if receipt >= 0 else UNKNOWN,
         {"text": said or UNKNOWN, "sub": str(one.get("distrusted") or one.get("fault") or "")},
     ]

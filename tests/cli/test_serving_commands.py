@@ -1,0 +1,102 @@
+"""Commands that serve, feed and admit: what is wrong is one line before anything is opened or begun."""
+
+import httpx
+import pytest
+
+TOKEN = {
+    "id": "abc",
+    "name": "west",
+    "role": "reporter",
+    "tenant": "",
+    "sources": ["west"],
+    "expires_s": None,
+    "last_used_s": None,
+    "revoked_s": None,
+}
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Answers of a server by method and path; what was asked is in `asked`."""
+    answers, asked = {}, []
+
+    def answer(_, request: httpx.Request) -> httpx.Response:
+        request.read()
+        asked.append(request)
+        return answers[f"{request.method} {request.url.path}"]
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", answer)
+    monkeypatch.setenv("TWINLOOP_TOKEN", "tl_secret")
+    answers["asked"] = asked
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("serve --mode foo", "mode: input should be"),
+        ("serve --config none.toml", "none.toml: it cannot be read"),
+        ("serve --config bad.toml", "porz: there is no such field"),
+        ("serve --tls-key k.pem", "--tls-certificate and --tls-key go together"),
+        ("serve --tls-key k.pem --tls-certificate c.pem", "tls.certificate c.pem cannot be read"),
+        ("serve --broker tcp://x", "--broker is no address of a broker"),
+        ("serve --telemetry collector", "telemetry.endpoint"),
+        ("serve nosuch", "no scenario 'nosuch'"),
+        ("serve --database postgresql://u:hidden@127.0.0.1:1/x", "Connection refused"),
+        ("agent --network nope", "give simulated, replay, cmcd-log"),
+        ("agent --network replay", "--recording is missing"),
+        ("agent --network replay --recording none.csv", "none.csv"),
+        ("agent --network replay --recording r.csv --mapping none.json", "none.json: it cannot be read"),
+        ("agent --network replay --recording r.csv --mapping bad.toml", "it is no mapping"),
+        ("agent --network replay --recording r.csv --rename ab", "--rename 'ab' is no pair"),
+        ("agent --network replay --recording r.csv --only zz", "no entity has such a name"),
+        ("agent --network replay --site a --site b", "an agent of replay follows the plan of one"),
+        ("agent --network cmcd-log --log none.log", "--log none.log is no file"),
+        ("agent --site a --site b --source c", "--source is one name"),
+        ("agent --broker x --network replay --recording r.csv", "--broker is no address"),
+        ("ingest none.csv", "none.csv: No such file"),
+        ("ingest r.md", "files .md cannot be read"),
+        ("ingest empty.csv", "the file has no header"),
+        ("ingest r.csv --mapping none.json", "none.json: it cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_one_line(server, twinloop, tmp_path, arguments, said):
+    (tmp_path / "bad.toml").write_text("porz = 1")
+    (tmp_path / "r.csv").write_text("id,time_s,RSRP\nue-1,5,-80\n")
+    (tmp_path / "r.md").write_text("# no data")
+    (tmp_path / "empty.csv").write_text("")
+    status, out, err = twinloop(*arguments.split())
+    last = err.splitlines()[-1]
+    assert (status, out) == (2, "") and last.startswith("error: ") and said in last
+    assert "Traceback" not in err and "hidden" not in err
+
+
+def test_an_agent_ends_at_once_where_its_token_or_site_is_refused(server, twinloop):
+    server["GET /agents/west/plan"] = httpx.Response(401, json={"detail": "the token is not known"})
+    status, _, err = twinloop("agent", "three-sites", "--site", "west")
+    assert status == 2 and err == "error: http://127.0.0.1:8080/agents/west/plan answers: the token is not known\n"
+
+
+def test_a_file_is_sent_and_what_is_refused_is_told(server, twinloop, tmp_path):
+    (tmp_path / "r.csv").write_text("id,time_s,RSRP\nue-1,5,-80\nue-2,5,-300\n")
+    reasons = [{"index": 1, "id": "ue-2", "reason": "too weak"}]
+    server["POST /reports"] = httpx.Response(
+        200, json={"accepted": 1, "refused": 1, "duplicate": False, "reasons": reasons}
+    )
+    status, out, err = twinloop("ingest", "r.csv", "--slice", "premium")
+    assert status == 1 and out == "r.csv: 1 rows accepted, 1 refused\n"
+    assert "refused: r.csv, line 3, ue-2: too weak" in err
+    server["POST /reports"] = httpx.Response(200, json={"accepted": 2, "refused": 0, "duplicate": True})
+    status, out, _ = twinloop("ingest", "r.csv")
+    assert status == 0 and "1 of 1 batches were there before" in out
+
+
+def test_tokens_are_made_listed_and_revoked(server, twinloop):
+    server["POST /tokens"] = httpx.Response(201, json=TOKEN | {"secret": "tl_abc_secret"})
+    status, out, err = twinloop("token", "create", "reporter", "west", "--source", "west", "--hours", "2")
+    assert (status, out) == (0, "tl_abc_secret\n") and "shown this once" in err
+    assert b'"lasts_s":7200.0' in server["asked"][-1].content
+    server["GET /tokens"] = httpx.Response(200, json={"tokens": [TOKEN]})
+    assert twinloop("token", "list")[1].splitlines()[1].split()[:4] == ["abc", "west", "reporter", "west"]
+    server["DELETE /tokens/abc"] = httpx.Response(200, json=TOKEN)
+    assert twinloop("token", "revoke", "abc")[1] == "token abc of west is revoked\n"
