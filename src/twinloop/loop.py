@@ -151,12 +151,13 @@ def hold(key: PRNGKeyArray, loop: Loop[Any], state: LoopState) -> LoopState:
 
 
 def adopt(loop: Loop[Any], state: LoopState, approved: Approved) -> tuple[LoopState, Int[Array, ""]]:
-    """What an earlier verdict approved and a person has now consented to stands from the next slot on, if it is still
-    safe for the twins as they are now; the code (`RESULTS`) says so, and the state is unchanged where it is not.
+    """What an earlier verdict approved and a person has now consented to stands from the next slot on, filled with the
+    flows of now, if it is still safe; the code (`RESULTS`) says so, and the state is unchanged where it is not.
     """
     features = loop.abstractor.abstract(state.twin, state.forecast, loop.slices)
-    code = recheck(approved, state.standing.action, features, loop.slices)
-    adopted = _standing_on(state, approved)
+    filled = _filled(loop, state, reserved_by(approved.action), features)
+    renewed, code = recheck(approved, filled, features, loop.slices)
+    adopted = _standing_on(state, renewed)
     return jax.tree.map(lambda new, old: jnp.where(code == 0, new, old), adopted, state), code
 
 

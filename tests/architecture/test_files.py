@@ -63,6 +63,12 @@ def test_committed_files_know_no_machine(root):
     assert not [fault for path in files for fault in text_faults(path)]
 
 
+def test_names_of_test_files_are_unique(root):
+    names = [path.name for path in committed(root) if path.is_relative_to(root / "tests") and path.match("test_*.py")]
+    assert names, "no test file was found"
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 def test_constraints_pin_everything_that_is_asked_for(root):
     text = (root / "constraints.txt").read_text(encoding="utf-8")
     assert not pin_faults(text)

@@ -10,7 +10,7 @@ import yaml
 from twinloop import scenario
 from twinloop.errors import OutputError, ScenarioError
 
-SHIPPED = ("campus", "campus-drift", "campus-orders", "campus-real", "city", "da-qoe", "replay-5g")
+SHIPPED = ("campus", "campus-drift", "campus-orders", "campus-real", "city", "da-qoe", "replay-5g", "three-sites")
 CAMPUS = scenario.source_text("campus")
 
 

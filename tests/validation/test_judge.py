@@ -10,7 +10,7 @@ from twinloop import scenario
 from twinloop.decision import Proposal
 from twinloop.emulation import Forecast, KindForecast
 from twinloop.entities import USER_ATTRIBUTES, Action, column
-from twinloop.validation import RESULTS, validate
+from twinloop.validation import RESULTS, Approved, recheck, validate
 
 KEY = jax.random.key(11)
 APPROVED, WORSE, CAPACITY, ISOLATION, NOT_FINITE, FLOWS = range(len(RESULTS))
@@ -206,3 +206,27 @@ def test_a_response_changes_later_slots_only(court):
     alone, answered = (court.judged(hungry, fed, fed, respond=respond).score for respond in (None, starve))
     assert float(answered[1]) < float(alone[1]) - 0.1
     assert float(answered[1]) > float(answered[0]), "the first slot no longer counts"
+
+
+def consented(court, action: Action, filled: Action | None = None, slices=None):
+    """What a person consents to later: the action as it would stand, and whether it is still safe."""
+    again, code = eqx.filter_jit(recheck)(
+        Approved(action, jnp.int32(0)), filled or action, court.features, slices or court.slices
+    )
+    return again.action, int(code)
+
+
+def test_consent_is_to_what_slices_hold_and_flows_are_of_now(court):
+    stale, now = breach(court.action(FED), FLOWS), court.action(HALF)
+    action, code = consented(court, stale, now)
+    assert code == APPROVED
+    np.testing.assert_array_equal(action.flow_bandwidth_hz, now.flow_bandwidth_hz)
+    np.testing.assert_array_equal(action.slice_bandwidth_hz, stale.slice_bandwidth_hz)
+
+
+def test_what_a_slice_needs_in_one_slot_is_not_held_against_consent_and_the_rest_is(court):
+    assert consented(court, breach(court.action(FED), ISOLATION), court.action(HUNGRY))[1] == APPROVED
+    assert consented(court, breach(court.action(FED), CAPACITY))[1] == CAPACITY
+    assert consented(court, breach(court.action(FED), NOT_FINITE))[1] == NOT_FINITE
+    ended = eqx.tree_at(lambda s: s.active, court.slices, court.slices.active.at[1].set(False))
+    assert consented(court, court.action(FED), slices=ended)[1] == ISOLATION

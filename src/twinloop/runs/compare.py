@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from twinloop.decision import ALLOCATIONS, LEARNED, RESERVATIONS
 from twinloop.errors import ScenarioError
@@ -143,7 +143,7 @@ def paired_interval(ours: Sequence[float], theirs: Sequence[float]) -> tuple[flo
     """Mean difference ours - theirs over seeds and its 95 % Student interval; the seed is the unit."""
     difference = np.asarray(ours, float) - np.asarray(theirs, float)
     mean = float(difference.mean())
-    half = float(stats.t.ppf(0.975, len(difference) - 1) * difference.std(ddof=1) / math.sqrt(len(difference)))
+    half = float(stdtrit(len(difference) - 1, 0.975) * difference.std(ddof=1) / math.sqrt(len(difference)))
     return mean, mean - half, mean + half
 
 

@@ -1,5 +1,6 @@
 """What no proposal may break, whatever it promises; failure is data: a code with its sentence."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -48,14 +49,30 @@ def safety_code(action: Action, features: Features, slices: SliceTable) -> Int[A
     )
 
 
-def recheck(approved: Approved, standing: Action, features: Features, slices: SliceTable) -> Int[Array, ""]:
-    """Whether what was approved earlier is still safe for the twins as they are now: 0, or the index into `RESULTS`.
+def recheck(
+    approved: Approved, filled: Action, features: Features, slices: SliceTable
+) -> tuple[Approved, Int[Array, ""]]:
+    """What was approved earlier, with the flows that `filled` gives it now, and whether it is still safe for the twins
+    as they are now: 0, or the index into `RESULTS`.
 
-    As in `validate`, a breach of isolation that the standing decision shares is not held against it.
+    What slices need was the window's judge's to weigh, who lived as long with it as a decision may wait for consent;
+    what they need in this one slot, more or less, is not held against it. That an ended slice holds nothing is.
     """
-    code = safety_code(approved.action, features, slices)
-    shared = (code == ISOLATION) & (safety_code(standing, features, slices) == ISOLATION)
-    return jnp.where(shared, 0, code)
+    action = eqx.tree_at(
+        lambda a: (a.flow_bandwidth_hz, a.flow_cycles_per_s),
+        approved.action,
+        (filled.flow_bandwidth_hz, filled.flow_cycles_per_s),
+    )
+    weighed = eqx.tree_at(
+        lambda f: (f.slice_demand_hz, f.slice_demand_cycles_per_s, f.slice_demand_cache_bytes),
+        features,
+        (
+            jnp.minimum(features.slice_demand_hz, action.slice_bandwidth_hz),
+            jnp.minimum(features.slice_demand_cycles_per_s, action.slice_cycles_per_s),
+            jnp.minimum(features.slice_demand_cache_bytes, action.slice_cache_bytes),
+        ),
+    )
+    return Approved(action, approved.policy), safety_code(action, weighed, slices)
 
 
 def _any(checks: list[Violations], name: str) -> Array:

@@ -183,8 +183,8 @@ class Decisions:
         found = jax.device_get(verdict)
         decision = written(picture, found, appraisals, now, self.mode)
         with self._lock:
+            self.supersede(f"decision {decision.id} is newer")
             if decision.state == "waiting":
-                self.supersede(f"decision {decision.id} is newer")
                 approved = verdict.approved
                 consent = Consent(lambda: self._adopt(approved), held=_held(picture, found))
                 decision.why = self._why_not(decision, now)
