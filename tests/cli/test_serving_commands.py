@@ -52,7 +52,7 @@ def server(monkeypatch):
         ("agent --network replay --recording r.csv --only zz", "no entity has such a name"),
         ("agent --network replay --site a --site b", "an agent of replay follows the plan of one"),
         ("agent --network cmcd-log --log none.log", "--log none.log is no file"),
-        ("agent --site a --site b --source c", "--source is one name"),
+        ("agent --site a --source c", "--source is of replay and cmcd-log"),
         ("agent --broker x --network replay --recording r.csv", "--broker is no address"),
         ("ingest none.csv", "none.csv: No such file"),
         ("ingest r.md", "files .md cannot be read"),

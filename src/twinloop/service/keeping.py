@@ -148,6 +148,10 @@ class Keeper:
             self._sweep_s = now + _SWEEP_EVERY_S
             self._worker.submit(self._sweep, now)
 
+    def save_soon(self) -> None:
+        """Has the next slot kept as a snapshot: what stands has changed."""
+        self._due_s = self._clock()
+
     def close(self) -> None:
         """Saves once more, and waits until all is kept."""
         if self._runner.slot >= 0:
@@ -231,13 +235,14 @@ class Keeper:
         return self._runner.epoch_s + slot * self._runner.scenario_slot_s
 
     def _replay(self) -> int:
-        runner, count = self._runner, 0
-        while events := self._storage.events.after(runner.event, _REPLAY_EVENTS):
+        runner, count, last = self._runner, 0, self._runner.event
+        while events := self._storage.events.after(last, _REPLAY_EVENTS):
             for event in events:
                 rows = unpack(event.payload)
                 runner.members.join(rows)
                 runner.accept(event.id, event.received_s, rows)
             runner.drain()
+            last = events[-1].id
             count += len(events)
         return count
 

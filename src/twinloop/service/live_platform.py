@@ -107,6 +107,7 @@ class Platform:
         self.runner.prepare()
         self.acting.prepare()
         recovered = self.keeper.recover()
+        self.intake.resume(self.runner.event)
         _log.info("recovered slot %d, %d events replayed", recovered.slot, recovered.events)
 
     def start(self) -> None:
@@ -146,6 +147,9 @@ class Platform:
             self.held_since = {slot.held: self.clock()} if slot.held else {}
             if slot.held:
                 _log.warning("holding the standing decision: %s", slot.held)
+        if self.acting.moved:
+            self.acting.moved = False
+            self.keeper.save_soon()
         self.keeper.lived(slot.picture)
         self.collecting.lived(slot.picture, self.runner.state.collection.request)
 

@@ -48,6 +48,7 @@ def serve(
     oidc = None if configuration.oidc is None else Oidc(configuration.oidc, clock)
     with open_storage(configuration.database, fsync=configuration.fsync) as storage:
         platform = Platform(scenario, storage, clock, configuration.settings)
+        platform.intake.pause("what was kept is still being read")
         tokens = Tokens(platform.records, clock)
         guard = Guard(tokens, Limits(configuration.rates, clock), clock, oidc=oidc)
         platform.tasks.append(lambda: _tend(tokens))

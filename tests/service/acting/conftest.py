@@ -212,7 +212,7 @@ class Network:
         for _ in range(slots):
             self.revision += 1
             self.clock.now_s += 1.0
-            self.dispatcher.offer(self.action, self.revision, self.picture, self.mode)
+            self.dispatcher.offer(self.action, self.revision, self.picture, flows=self.mode == "act")
             for site in SITES:
                 self.ask(site)
         return self.revision

@@ -188,7 +188,7 @@ def test_in_mode_act_commands_that_change_every_slot_hide_no_silence(network, di
     users = [{"slice": 0, "cell": 0, "rate_bps": 1e6, "sinr_db": 10.0}]
     picture = make_picture(users=users)
     for slot in range(1, 15):
-        dispatcher.offer(make_action(flow_hz=float(slot)), slot, picture, "act")
+        dispatcher.offer(make_action(flow_hz=float(slot)), slot, picture, flows=True)
         network.ask("west")
         if slot == 2:
             network.answers["west"] = None
@@ -200,7 +200,7 @@ def test_in_mode_act_receipts_two_slots_late_are_in_time(network, dispatcher, cl
     users = [{"slice": 0, "cell": 0, "rate_bps": 1e6, "sinr_db": 10.0}]
     picture = make_picture(users=users)
     for slot in range(1, 16):
-        dispatcher.offer(make_action(flow_hz=float(slot)), slot, picture, "act")
+        dispatcher.offer(make_action(flow_hz=float(slot)), slot, picture, flows=True)
         for site in SITES:
             dispatcher.fetch(site, -1)
             if slot > 2:

@@ -38,7 +38,7 @@ _Site = Annotated[
     list[str] | None,
     typer.Option(help="Site to live, or whose plan to follow; again for more of them. Without it: the whole scenario."),
 ]
-_Source = Annotated[str, typer.Option(help="Name to report under; the site's if not given.")]
+_Source = Annotated[str, typer.Option(help="Of replay and cmcd-log: name to report under; the site's if not given.")]
 _Seed = Annotated[int, typer.Option(min=0, help="Of simulated: seed of its people and air.")]
 _Recording = Annotated[
     str,
@@ -102,13 +102,13 @@ def agent(
     sites = list(site or [])
     if network != "simulated" and len(sites) > 1:
         raise TwinloopError(f"--site is given {len(sites)} times; an agent of {network} follows the plan of one")
-    if source and len(sites) > 1:
-        raise TwinloopError("--source is one name; with several sites each reports under its own")
+    if source and network == "simulated":
+        raise TwinloopError("--source is of replay and cmcd-log; a simulated site reports under its own name")
     lines = _Lines(server, token, token_file, broker, broker_ca)
     told = Console(stderr=True, highlight=False)
     begin_logging(verbose)
     if network == "simulated":
-        _simulate(told, scenarios.load(scenario), sites, lines, source, seed)
+        _simulate(told, scenarios.load(scenario), sites, lines, seed)
         return
     only_site = sites[0] if sites else None
     if only_site is not None:
@@ -156,16 +156,15 @@ class _Lines:
         return first, first if self._broker is not None else self.open(source)
 
 
-def _simulate(told: Console, scenario: "Scenario", sites: Sequence[str], lines: _Lines, source: str, seed: int) -> None:
+def _simulate(told: Console, scenario: "Scenario", sites: Sequence[str], lines: _Lines, seed: int) -> None:
     from twinloop.service.agent import SimulatedAgent, run_agents
 
     names: list[str | None] = [*sites] if sites else [None]
     for name in names:
-        lines.try_out(source or name or "all", name or "all")
+        lines.try_out(name or "all", name or "all")
     told.print(f"preparing {len(names)} simulated site(s) of {scenario.name}; the first compiles for some seconds")
     agents = [
-        SimulatedAgent(scenario, name, *lines.shared(source or name or "all"), seed + number)
-        for number, name in enumerate(names)
+        SimulatedAgent(scenario, name, *lines.shared(name or "all"), seed + number) for number, name in enumerate(names)
     ]
     threads = run_agents(agents)
     told.print("reporting; Ctrl-C ends it")

@@ -66,8 +66,11 @@ def _play(
     from twinloop.errors import TwinloopError
 
     token_file, address = folder / "admin-token", f"http://127.0.0.1:{port}"
-    token_file.unlink(missing_ok=True)
     database = str(folder / "twinloop.db")
+    if Path(database).exists() and not token_file.is_file():
+        raise TwinloopError(
+            f"{folder} holds a database, but not the admin-token that goes with it; give another --keep"
+        )
     serve = ["serve", "three-sites", "--database", database, "--port", str(port), "--mode", mode]
     processes.append(_start(folder, "server", [*serve, "--token-file", str(token_file)]))
     told.print("starting the server")

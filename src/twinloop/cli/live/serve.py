@@ -90,6 +90,7 @@ def serve(
     (twinloop agent --help), open its address in a browser, or ask it: twinloop twin list user.
     """
     from twinloop import scenario as scenarios
+    from twinloop.errors import OutputError
     from twinloop.service.configuration import configured
     from twinloop.service.serve import serve as run_server
 
@@ -107,6 +108,8 @@ def serve(
         telemetry=None if telemetry is None else {"endpoint": telemetry},
     )
     begin_logging(verbose)
+    if token_file is not None and not os.access(token_file.parent, os.W_OK):
+        raise OutputError(f"--token-file {token_file} cannot be written: there is no such folder, or it is not yours")
     told = Console(stderr=True, highlight=False)
     loaded = scenarios.load(chosen.scenario)
 

@@ -34,6 +34,7 @@ from twinloop.validation import Admission, Approved, Verdict
 _log = logging.getLogger("twinloop.acting")
 _ROLLED_BACK = 2
 _TRUST = "trust"
+_BEGUN = ":begun"
 _LONGEST_WAIT_S = 30.0
 _ORDER_SALT = 29
 MOST_UNSEEN = 2
@@ -52,10 +53,13 @@ class ActingSettings:
 
 
 class LoopGround:
-    """The live loop as decisions and slices touch it; whatever does is done on its own thread."""
+    """The live loop as decisions and slices touch it; whatever does is done on its own thread. `moved` is told when the
+    loop stands on something else.
+    """
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, moved: Callable[[], None] = lambda: None) -> None:
         self._runner = runner
+        self._moved = moved
 
     def run(self, job: Callable[[], Result]) -> Result:
         """Does `job` between two slots. Raises DecisionError where the loop does not come to it within 30 s."""
@@ -74,7 +78,11 @@ class LoopGround:
         runner = self._runner
         if runner.deciding is None:
             raise DecisionError("what decides is still being compiled; try again in a minute")
+        if runner.distrust:
+            raise DecisionError(f"the twins are not trusted now: {runner.distrust}; try again when reports come")
         runner.state, code = runner.deciding.adopt(runner.loop, runner.state, approved)
+        if code == 0:
+            self._moved()
         return int(code), int(runner.state.pending.revision) + 1
 
     def standing(self) -> Standing:
@@ -84,6 +92,7 @@ class LoopGround:
     def stand_on(self, standing: Standing) -> None:
         """See `decisions.Ground`."""
         self._runner.stand_on(standing)
+        self._moved()
 
     def now(self) -> tuple[Loop[Any], LoopState]:
         """See `slices.Ground`."""
@@ -92,6 +101,7 @@ class LoopGround:
     def change_slices(self, table: SliceTable) -> None:
         """See `slices.Ground`."""
         self._runner.change_slices(table)
+        self._moved()
 
 
 class Acting:
@@ -107,14 +117,16 @@ class Acting:
         settings: ActingSettings,
     ) -> None:
         settings.limits.require_known([entry.name for entry in scenario.slices])
-        ground = LoopGround(runner)
+        ground = LoopGround(runner, self._moved)
         self.dispatcher = Dispatcher(Orders(scenario), clock, settings.patience)
         self.authority = Authority(records, clock, (settings.mode, settings.limits), self.dispatcher)
         self.effects = Effects(_cells_of(scenario), round(scenario.window / SLOT_S))
-        self.decisions = Decisions(records, clock, ground, self.authority, self.effects)
+        self.decisions = Decisions(records, clock, ground, self.authority, self.effects, 2 * scenario.window)
         judge = _Judge(scenario)
         self.slices = Slices(scenario, records, clock, ground, judge, grants, self.authority, self.decisions)
         self.webhooks = Webhooks(self.dispatcher, records, WebhookTargets(settings.webhooks), clock)
+        self.moved = False
+        self._begun = any(record.key == _BEGUN for record in records.list(_TRUST))
         self._scenario = scenario
         self._runner = runner
         self._records = records
@@ -139,12 +151,18 @@ class Acting:
         self.slices.close()
 
     def receipts(self, source: str, receipts: Sequence[Receipt]) -> None:
-        """What a source says became of commands."""
-        self.dispatcher.take(source.partition(":")[0], receipts)
+        """What a source says became of commands; only a site itself is heard."""
+        self.dispatcher.take(source, receipts)
 
     def lived(self, slot: Slot) -> None:
-        """After every slot, on the loop's thread: commands go out, and what became of earlier ones is drawn up."""
-        self.dispatcher.offer(slot.order, slot.revision, slot.picture, self.authority.mode)
+        """After every slot, on the loop's thread: commands go out, and what became of earlier ones is drawn up.
+
+        Nothing is asked of a network before something was decided. In a slot that did not decide, users and their
+        flows are left to the sites.
+        """
+        if self._begun:
+            flows = self.authority.mode == "act" and not slot.held
+            self.dispatcher.offer(slot.order, slot.revision, slot.picture, flows=flows)
         if int(self._runner.state.pending.effect) == _ROLLED_BACK:
             self.decisions.postpone(slot.revision)
         self.effects.note(slot.picture, self._runner.members.user_group)
@@ -173,6 +191,13 @@ class Acting:
         self._unseen[site] = 0
         self._keep_trust(site, "")
 
+    def _moved(self) -> None:
+        """The loop stands on something else than before."""
+        self.moved = True
+        if not self._begun:
+            self._begun = True
+            self._records.later(_TRUST, _BEGUN, "{}").add_done_callback(_say_failure)
+
     def _trust(self, news: Sequence[Aftermath]) -> None:
         for name, told in [(name, told) for one in news for name, told in (one.effect or {}).items()]:
             if told["says"] == "seen":
@@ -198,7 +223,7 @@ class Acting:
 
     def _remember_trust(self) -> None:
         for record in self._records.list(_TRUST):
-            if record.key in self.dispatcher.sites:
+            if record.key != _BEGUN and record.key in self.dispatcher.sites:
                 self.dispatcher.distrust(record.key, json.loads(record.body)["distrusted"])
 
 

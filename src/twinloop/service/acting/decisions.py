@@ -5,6 +5,7 @@ in between: every step is taken under one lock, and the loop is only touched on 
 
 import heapq
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -133,7 +134,7 @@ class Consent:
 
 
 class Decisions:
-    """The decisions of a live loop. `recent` has the last 500 by id."""
+    """The decisions of a live loop. `recent` has the last 500 by id. One of a window waits at most `longest_s`."""
 
     def __init__(
         self,
@@ -142,7 +143,9 @@ class Decisions:
         ground: Ground,
         authority: AuthorityPort,
         effects: EffectsPort,
+        longest_s: float = math.inf,
     ) -> None:
+        self._longest_s = longest_s
         self.recent: dict[str, Decision] = {}
         self._records = records
         self._clock = clock
@@ -246,6 +249,7 @@ class Decisions:
         was rolled back.
         """
         with self._lock:
+            self._expire()
             for decision in [one for one in self.recent.values() if one.state == "adopted"]:
                 found = fate(decision.revision or 0)
                 if self.mode == "halted":
@@ -259,6 +263,13 @@ class Decisions:
                 self._keep(decision)
                 return decision.state == "rolled_back"
         return False
+
+    def _expire(self) -> None:
+        for decision in [self.recent[name] for name in self._consents]:
+            if decision.kind == "reservation" and self._clock() - decision.made_s > self._longest_s:
+                self._consents.pop(decision.id)
+                self._move(decision, "expired", "server", "no newer window was decided since; the twins moved on")
+                self._keep(decision)
 
     def postpone(self, revision: int) -> None:
         """Order `revision` asked for something else in place of a decision; the next one asks for it."""

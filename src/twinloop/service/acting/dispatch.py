@@ -111,10 +111,12 @@ class Dispatcher:
         self._followed = 0
         self._lock = threading.Lock()
 
-    def offer(self, action: Action, revision: int, picture: Picture, mode: Mode) -> None:
-        """What the loop asks for in this slot, under `revision`; what was not answered in time is asked for again."""
+    def offer(self, action: Action, revision: int, picture: Picture, *, flows: bool) -> None:
+        """What the loop asks for in this slot, under `revision`, with what each user gets or without; what was not
+        answered in time is asked for again.
+        """
         now = self._clock()
-        commands = self._orders.write(action, revision, picture, now, flows=mode == "act")
+        commands = self._orders.write(action, revision, picture, now, flows=flows)
         awake: list[Callable[[], None]] = []
         with self._lock:
             if self.halted:

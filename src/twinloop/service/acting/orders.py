@@ -89,7 +89,8 @@ class Orders:
         picture: Picture,
         served: Mapping[int, list[int]],
         site: str,
-    ) -> list[FlowShare]:
+    ) -> list[FlowShare] | None:
+        """What each user and group gets; None where nobody is known to be there, so that the site goes on by itself."""
         bandwidth: list[float] = arrays["flow_bandwidth_hz"].tolist()
         cycles: list[float] = arrays["flow_cycles_per_s"].tolist()
         cells, _ = self._pools[site]
@@ -105,4 +106,4 @@ class Orders:
                 at = users + number * len(self._cells) + cell
                 if bandwidth[at] > 0 or cycles[at] > 0:
                     shares.append(FlowShare(round(bandwidth[at], 1), round(cycles[at], 1), group=group, cell=name))
-        return shares
+        return shares or None

@@ -237,6 +237,8 @@ class Webhooks:
                 await self._sleep(self._pace.first_s * 2 ** (attempt - 1))
                 if self._overtaken(hook.site, command):
                     return
+            if self._dispatcher.halted:
+                return
             why = await self._call(hook, secret, command, body)
             if not why:
                 return

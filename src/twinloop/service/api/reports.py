@@ -48,6 +48,8 @@ class Reports:
             body = await _body(request)
             batch = decode(body, request.headers.get("content-type", "application/json"))
             identity.require_source(batch.source)
+            if batch.receipts:
+                identity.require(Permission.COMMANDS)
             ack = await intake.submit(batch, len(body))
         return Response(_encode(told(ack)), media_type="application/json")
 

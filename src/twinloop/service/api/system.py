@@ -1,16 +1,20 @@
 """Health and what a person asks first: is it alive, is it ready, what is it doing."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from twinloop import __version__
+from twinloop.errors import TwinloopError
 from twinloop.service.api.context import platform_of
+from twinloop.service.live_platform import Platform
 from twinloop.service.security import Identity, Permission, Requires
 from twinloop.service.watching import CONTENT_TYPE
 
 router = APIRouter(tags=["system"])
+_ANSWERS_S = 2.0
 
 
 @router.get("/healthz")
@@ -29,6 +33,10 @@ async def readyz(request: Request) -> Response:
     waiting, _ = platform.intake.waiting
     if waiting >= platform.settings.bounds.waiting_events:
         faults.append("the disk does not keep up")
+    if platform.runner.broken:
+        faults.append(platform.runner.broken)
+    if not await _is_kept(platform):
+        faults.append("the database does not answer")
     return JSONResponse({"ready": not faults, "faults": faults}, 503 if faults else 200)
 
 
@@ -56,6 +64,7 @@ async def system(request: Request, _: Annotated[Identity, Depends(Requires(Permi
         "deadline_s": runner.pace.deadline_s,
         "deciding": runner.deciding is not None,
         "held": next(iter(platform.held_since), ""),
+        "window_fault": runner.window_fault,
         "held_since_s": next(iter(platform.held_since.values()), None),
         "slots_held": platform.slots_held,
         "users": len(runner.members.users),
@@ -72,3 +81,12 @@ async def system(request: Request, _: Annotated[Identity, Depends(Requires(Permi
         "timing_s": dict(runner.timing.last_s),
         "sites": platform.dispatcher.told(),
     }
+
+
+async def _is_kept(platform: Platform) -> bool:
+    """Whether the database answers, behind all that waits for it."""
+    try:
+        await asyncio.wait_for(asyncio.wrap_future(platform.storage.check()), _ANSWERS_S)
+    except (TimeoutError, TwinloopError):
+        return False
+    return True

@@ -15,15 +15,17 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
 from twinloop.errors import TwinloopError
-from twinloop.network.formats import Accepted, Batch, Receipt, Refusal, Rows, check, pack
+from twinloop.network.formats import Accepted, Batch, Receipt, Refusal, Rows, check, pack, unpack
 from twinloop.service.intake.ledger import Ledger
 from twinloop.service.intake.placing import Entity, refusals_of
 from twinloop.service.live import Members
 from twinloop.storage import NewEvent, RefusedRow, Storage
 
 _log = logging.getLogger("twinloop.intake")
+_SETTLED_EVENTS = 500
 
 
 class BusyError(TwinloopError):
@@ -100,6 +102,17 @@ class Intake:
         self._requests = 0
         self._coming_bytes = 0
         self._committing: asyncio.Task[None] | None = None
+        self._paused = ""
+        self._delivered = 0
+        self._doubted = False
+
+    def pause(self, why: str) -> None:
+        """Takes nothing more until `resume`."""
+        self._paused = why
+
+    def resume(self, delivered: int) -> None:
+        """Takes in what comes; all events up to number `delivered` are in the twins."""
+        self._paused, self._delivered = "", delivered
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -123,6 +136,8 @@ class Intake:
 
     def admit(self, size_bytes: int) -> None:
         """Raises BusyError where `size_bytes` more may not wait."""
+        if self._paused:
+            raise BusyError(self._paused, 2.0)
         if self._bytes + size_bytes > self.bounds.waiting_bytes or len(self._waiting) >= self.bounds.waiting_events:
             self.refused_busy += 1
             raise BusyError("reports come faster than they can be kept", 1.0)
@@ -170,12 +185,25 @@ class Intake:
             self._waiting.clear()
             self._bytes = 0
             try:
+                if self._doubted:
+                    await run_in_threadpool(self._settle)
                 numbers = await asyncio.wrap_future(self._storage.events.append([one.event for one in group]))
             except Exception as error:
+                self._doubted = True
                 _fail(group, error)
                 continue
             for one, number in zip(group, numbers, strict=True):
                 self._committed(one, number)
+
+    def _settle(self) -> None:
+        """Delivers what a commit kept whose answer did not come: its sources send it again, and it is kept already."""
+        while events := self._storage.events.after(self._delivered, _SETTLED_EVENTS):
+            for event in events:
+                rows = unpack(event.payload)
+                self._members.join(rows)
+                self._deliver(event.id, event.received_s, rows)
+            self._delivered = events[-1].id
+        self._doubted = False
 
     def _committed(self, one: _Waiting, number: int | None) -> None:
         source, sequence = one.event.source, one.event.sequence
@@ -183,6 +211,7 @@ class Intake:
             self.ledger.repeated(source)
         else:
             self.ledger.kept(source, sequence, one.event.rows, len(one.accepted.refused))
+            self._delivered = max(self._delivered, number)
             self._deliver(number, one.event.received_s, one.accepted.rows)
             self.observed(source, one.accepted.rows)
             self._keep_refusals(one)

@@ -138,6 +138,7 @@ class Runner:
         self.present: Present | None = None
         self.deciding: Deciding | None = None
         self.broken = ""
+        self.window_fault = ""
         self._arrived: queue.SimpleQueue[tuple[int, float, tuple[Rows, ...]]] = queue.SimpleQueue()
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._planner = ThreadPoolExecutor(1, "window")
@@ -268,7 +269,8 @@ class Runner:
             for part in rows:
                 self._put(part, received_s)
             self.event = max(self.event, event)
-            self.last_heard_s = max(self.last_heard_s, received_s)
+            measured_s = max((float(part.time_s.max()) for part in rows if part.ids), default=-math.inf)
+            self.last_heard_s = max(self.last_heard_s, min(measured_s, received_s))
 
     def _run(self) -> None:
         while not self._stop.wait(max(self.epoch_s + (self.slot + 1) * self.loop.slot_s - self.clock(), 0.0)):
@@ -285,9 +287,11 @@ class Runner:
         if self._guard is None:
             held = self.broken or "what decides is still being compiled"
             return self._hold(key, self.loop, self.state), None, held
-        return guarded_slot(self._guard, key, self.loop, self.state, self.pace.deadline_s, self._distrust())
+        return guarded_slot(self._guard, key, self.loop, self.state, self.pace.deadline_s, self.distrust)
 
-    def _distrust(self) -> str:
+    @property
+    def distrust(self) -> str:
+        """Why nothing may be decided on what the twins know, "" where it may: nothing newer was measured."""
         silent_s = self.clock() - self.last_heard_s
         if silent_s <= self.pace.stale_s:
             return ""
@@ -344,13 +348,19 @@ class Runner:
         if ready is not None and ready.done():
             self._planning = None
             error = ready.exception()
+            self.window_fault = "" if error is None else f"the last window's decision failed: {error}"
             if error is not None:
-                _log.error("a window's decision failed: %s", error)
+                _log.error("%s", self.window_fault)
+            elif self.distrust:
+                _log.warning("a window's decision is dropped: %s", self.distrust)
             elif self.watcher is not None and self.picture is not None:
                 _, verdict, appraisals = ready.result()
                 self.watcher.decided(self.picture, verdict, appraisals)
-        if self.deciding is None:
-            self._next_window = slot + WARM_UP_SLOTS
+        if self._planning is not None and slot >= self._next_window and not self.window_fault:
+            self.window_fault = "a window's decision is not ready though the next one is due"
+            _log.error("%s; what stands goes on", self.window_fault)
+        if self.deciding is None or self.distrust:
+            self._next_window = max(self._next_window, slot + (WARM_UP_SLOTS if self.deciding is None else 1))
         elif self._planning is None and slot >= self._next_window:
             self._next_window = slot + round(self.scenario.window / self.loop.slot_s)
             key = jax.random.fold_in(self._key, slot + _WINDOW_SALT)

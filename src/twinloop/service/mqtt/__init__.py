@@ -1,4 +1,4 @@
-"""MQTT, 5 and 3.1.1: reports in, plans and commands out, through a broker; see docs/agents.md."""
+"""MQTT, 5 and 3.1.1: reports in, plans and commands out, through a broker; see docs/live.md."""
 
 from twinloop.service.mqtt.address import Broker, broker_of
 from twinloop.service.mqtt.bridge import Bridge

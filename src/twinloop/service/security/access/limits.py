@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from twinloop.service.security.access.permissions import Identity, Role
 from twinloop.service.security.errors import TooManyRequests
@@ -23,6 +23,15 @@ class Rate(BaseModel):
     burst: Annotated[float, Field(ge=1)]
 
 
+ROLE_RATES: Mapping[Role, Rate] = {
+    "admin": Rate(per_s=200, burst=400),
+    "operator": Rate(per_s=200, burst=400),
+    "viewer": Rate(per_s=100, burst=200),
+    "reporter": Rate(per_s=20_000, burst=40_000),
+    "tenant": Rate(per_s=50, burst=100),
+}
+
+
 class LimitSettings(BaseModel):
     """Rates of identities by role, of addresses that show no credential, and of failed sign-ins by address.
 
@@ -31,16 +40,16 @@ class LimitSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    roles: Mapping[Role, Rate] = {
-        "admin": Rate(per_s=200, burst=400),
-        "operator": Rate(per_s=200, burst=400),
-        "viewer": Rate(per_s=100, burst=200),
-        "reporter": Rate(per_s=20_000, burst=40_000),
-        "tenant": Rate(per_s=50, burst=100),
-    }
+    roles: Mapping[Role, Rate] = ROLE_RATES
     unknown: Rate = Rate(per_s=10, burst=50)
     failures: Rate = Rate(per_s=0.2, burst=10)
     most: Annotated[int, Field(ge=1)] = 20_000
+
+    @field_validator("roles")
+    @classmethod
+    def _whole(cls, given: Mapping[Role, Rate]) -> Mapping[Role, Rate]:
+        """Roles that are not named keep their rates."""
+        return {**ROLE_RATES, **given}
 
 
 class Buckets:
