@@ -18,9 +18,11 @@ TOKEN = {
 @pytest.fixture
 def server(monkeypatch):
     """Answers of a server by method and path; what was asked is in `asked`."""
-    answers, asked = {}, []
+    answers, asked, really = {}, [], httpx.HTTPTransport.handle_request
 
-    def answer(_, request: httpx.Request) -> httpx.Response:
+    def answer(transport, request: httpx.Request) -> httpx.Response:
+        if request.url.port != 8080:
+            return really(transport, request)
         request.read()
         asked.append(request)
         return answers[f"{request.method} {request.url.path}"]

@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from httpx import Client as HttpClient
 from servers import free_port
+
+from twinloop.service.records import Records
+from twinloop.storage import open_storage
 
 PATIENCE_S = 180.0
 PLACE = {"JAX_PLATFORMS": "cpu", "TWINLOOP_CACHE": str(Path(__file__).parents[2] / ".cache" / "trials")}
@@ -50,6 +54,8 @@ class LiveServer:
 
     def start(self) -> None:
         """Starts it and waits until it answers; twins may still be on their way."""
+        if self.process is None:
+            self.has_commanded_before()
         token_file, settings = self.folder / "token", self.folder / "settings.toml"
         settings.write_text(CONFIGURATION, encoding="utf-8")
         command = [sys.executable, "-m", "twinloop", "serve", str(self.scenario), "--database", self.database]
@@ -63,6 +69,11 @@ class LiveServer:
             with self.client() as client:
                 self.reporter = client.post("/tokens", json={"role": "reporter", "name": "trial"}).json()["secret"]
 
+    def has_commanded_before(self) -> None:
+        """Something was decided in an earlier life, so that sites are asked for what stands from the first slot on."""
+        with open_storage(self.database) as storage:
+            Records(storage, time.time).put("trust", ":begun", "{}")
+
     def kill(self) -> None:
         """kill -9."""
         assert self.process is not None
@@ -75,12 +86,12 @@ class LiveServer:
         self.process.terminate()
         return self.process.wait(60)
 
-    def client(self, token: str = "", timeout_s: float = 30.0) -> httpx.Client:
+    def client(self, token: str = "", timeout_s: float = 30.0) -> HttpClient:
         """A client with the token, the admin's if none is given."""
         shown = token or self.token
         headers = {"Authorization": f"Bearer {shown}"} if shown else {}
         where = f"http://127.0.0.1:{self.port}"
-        return httpx.Client(base_url=where, headers=headers, trust_env=False, timeout=timeout_s, verify=False)
+        return HttpClient(base_url=where, headers=headers, trust_env=False, timeout=timeout_s, verify=False)
 
     def get(self, path: str) -> Any:
         """What a path is answered with, as the admin; fails where that is not 200."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import httpx
 import pytest
-from trials.live_server import LiveServer, Promises, running
+from trials.live_server import LiveServer, Promises, running, wait_until
 from trials.watched_site import watched
 
 pytestmark = pytest.mark.trial
@@ -48,6 +48,9 @@ def test_killed_again_and_again_under_load_nothing_acknowledged_is_lost(site_fil
         for number in range(extent.kills):
             reporter = threading.Thread(target=report_until_gone, args=(server, promises))
             reporter.start()
+            kept = len(promises.acknowledged)
+            if number % 3 != 2:
+                wait_until(lambda kept=kept: len(promises.acknowledged) > kept, "reports are kept")
             if number % 3 == 1:
                 server.wait_for_life()
                 told.read(server)
@@ -67,5 +70,5 @@ def test_killed_again_and_again_under_load_nothing_acknowledged_is_lost(site_fil
             restart_s=[round(seconds, 1) for seconds in restarts_s],
         )
         assert len(promises.acknowledged) > 20 * extent.kills
-        assert set(promises.statuses) == {200}
+        assert set(promises.statuses) <= {200, 503}, "until what was kept is read, reports have to wait"
         assert server.stop() == 0
