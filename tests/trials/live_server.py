@@ -72,7 +72,7 @@ class LiveServer:
     def has_commanded_before(self) -> None:
         """Something was decided in an earlier life, so that sites are asked for what stands from the first slot on."""
         with open_storage(self.database) as storage:
-            Records(storage, time.time).put("trust", ":begun", "{}")
+            Records(storage, time.time).put("acting", "begun", "{}")
 
     def kill(self) -> None:
         """kill -9."""

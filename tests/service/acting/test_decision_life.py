@@ -269,3 +269,17 @@ def test_what_became_of_it_is_kept(desk, records):
 def test_a_record_of_another_version_is_read():
     text = json.dumps({"id": "a", "made_s": 1.0, "slot": 2, "state": "kept", "mode": "act", "colour": "red"})
     assert (decision_of(text).kind, decision_of(text).id) == ("reservation", "a")
+
+
+def test_a_decision_that_no_window_overtakes_waits_no_longer_than_it_may(records, clock):
+    desk = Desk(records, clock)
+    desk.decisions._longest_s = 120.0
+    waits = desk.decide()
+    clock.now_s += 120.0
+    desk.decisions.follow(lambda revision: WAITING)
+    assert waits.state == "waiting"
+    clock.now_s += 1.0
+    desk.decisions.follow(lambda revision: WAITING)
+    assert waits.state == "expired" and desk.decisions.waiting == []
+    with pytest.raises(DecisionError, match="it is expired"):
+        desk.decisions.approve(waits.id, "ann")

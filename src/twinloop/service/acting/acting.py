@@ -34,7 +34,7 @@ from twinloop.validation import Admission, Approved, Verdict
 _log = logging.getLogger("twinloop.acting")
 _ROLLED_BACK = 2
 _TRUST = "trust"
-_BEGUN = ":begun"
+_BEGUN = ("acting", "begun")
 _LONGEST_WAIT_S = 30.0
 _ORDER_SALT = 29
 MOST_UNSEEN = 2
@@ -126,7 +126,7 @@ class Acting:
         self.slices = Slices(scenario, records, clock, ground, judge, grants, self.authority, self.decisions)
         self.webhooks = Webhooks(self.dispatcher, records, WebhookTargets(settings.webhooks), clock)
         self.moved = False
-        self._begun = any(record.key == _BEGUN for record in records.list(_TRUST))
+        self._begun = records.get(*_BEGUN) is not None
         self._scenario = scenario
         self._runner = runner
         self._records = records
@@ -196,7 +196,7 @@ class Acting:
         self.moved = True
         if not self._begun:
             self._begun = True
-            self._records.later(_TRUST, _BEGUN, "{}").add_done_callback(_say_failure)
+            self._records.later(*_BEGUN, "{}").add_done_callback(_say_failure)
 
     def _trust(self, news: Sequence[Aftermath]) -> None:
         for name, told in [(name, told) for one in news for name, told in (one.effect or {}).items()]:
@@ -223,7 +223,7 @@ class Acting:
 
     def _remember_trust(self) -> None:
         for record in self._records.list(_TRUST):
-            if record.key != _BEGUN and record.key in self.dispatcher.sites:
+            if record.key in self.dispatcher.sites:
                 self.dispatcher.distrust(record.key, json.loads(record.body)["distrusted"])
 
 
@@ -252,4 +252,4 @@ def _cells_of(scenario: Scenario) -> dict[str, list[int]]:
 def _say_failure(done: Any) -> None:
     error = done.exception()
     if error is not None:
-        _log.error("whether a site is trusted could not be kept: %s", error)
+        _log.error("what the next start has to know could not be kept: %s", error)
