@@ -277,21 +277,15 @@ def test_a_slow_consumer_is_not_called_twice_at_once():
             return 204
 
         town.notifier = Notifier(town.world.analytics, town.world.subscriptions, town.who, slow, town.sleep)
-        ticks = 0
 
         async def second(_: float) -> None:
-            nonlocal ticks
-            ticks += 1
             town.world.now_s += 1.0
-            for _ in range(5):
-                await asyncio.sleep(0)
-            if ticks == 4:
+            await asyncio.sleep(0.01)
+            if arrived.count("DN_PERFORMANCE") >= 2 and town.notifier.counts.skipped:
                 raise asyncio.CancelledError
 
-        await asyncio.wait_for(asyncio.gather(notify_forever(town.notifier, 1.0, second), return_exceptions=True), 10)
+        await asyncio.wait_for(asyncio.gather(notify_forever(town.notifier, 1.0, second), return_exceptions=True), 60)
         assert arrived.count("NETWORK_PERFORMANCE") == 1
-        assert arrived.count("DN_PERFORMANCE") >= 2
-        assert town.notifier.counts.skipped >= 1
 
     asyncio.run(lives())
 
