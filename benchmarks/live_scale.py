@@ -30,6 +30,11 @@ REPORTED = ("position_x_m", "position_y_m", "sinr_db", "serving_cell", "rate_bps
 EVERY = 10
 """Slots between two reports of a user."""
 BATCH = 1_000
+JUDGE = {"samples": 2, "slot_horizon": 2, "window_horizon": 8}
+"""Of so many users fewer futures tell as much."""
+HISTORY = 4
+"""Reports kept of each; none of the methods here looks further back."""
+TIERS = [{"step_s": 10, "keep_s": 900}, {"step_s": 60, "keep_s": 86_400}]
 SLOTS, QUICK_SLOTS = 60, 5
 
 
@@ -73,12 +78,13 @@ def in_process(part: dict) -> dict:
 
 def lived(part: dict) -> dict:
     """Opens the database, lives slots under load, ends cleanly."""
+    from twinloop.service.keeping import KeepingSettings
     from twinloop.service.live_platform import Platform, Settings
     from twinloop.storage import open_storage
 
     clock = Clock()
     with open_storage(part["database"]) as storage:
-        platform = Platform(city(part["users"]), storage, clock, Settings())
+        platform = Platform(city(part["users"]), storage, clock, Settings(keeping=KeepingSettings(tiers=TIERS)))
         platform.prepare()
         runner = platform.runner
         clock.now_s = runner.epoch_s + runner.slot + 2
@@ -151,7 +157,7 @@ async def report(platform, who: range, time_s: float) -> None:
             time_s=time_s,
             slices=[names[row % len(names)] for row in rows],
         )
-        batches.append(Batch("bench", int(time_s * 1000) + first, columns=[block]))
+        batches.append(Batch("bench", int(time_s) * len(who) + first, columns=[block]))
     await asyncio.gather(*(platform.intake.submit(batch, 100 * BATCH) for batch in batches))
 
 
@@ -163,7 +169,9 @@ def city(users: int):
     groups = [group.model_copy(update={"count": users // len(described.users)}) for group in described.users]
     groups[0] = groups[0].model_copy(update={"count": users - sum(group.count for group in groups[1:])})
     policy = described.policy.model_copy(update={"reservation": "greedy", "allocation": "proportional_fair"})
-    return described.model_copy(update={"users": tuple(groups), "policy": policy})
+    judge = described.twin.judge.model_copy(update=JUDGE)
+    twin = described.twin.model_copy(update={"judge": judge, "history": HISTORY})
+    return described.model_copy(update={"users": tuple(groups), "policy": policy, "twin": twin})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -45,13 +46,22 @@ def run(platform, slot: int):
     return platform.runner.tick(slot)
 
 
+def saved(platform) -> None:
+    """Waits for the snapshot that is due."""
+    until = time.monotonic() + 60
+    while platform.keeper.saved_event != platform.runner.event:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 def test_acknowledged_reports_survive_a_kill_before_and_after_a_snapshot(make_platform, tmp_path):
     database = tmp_path / "live.db"
     platform = make_platform(database)
     platform.prepare()
     assert report(platform, 0, buffer_s=1.0, rsrp_dbm=-80.0).accepted == 3
+    platform.keeper.save_soon()
     run(platform, FIRST)
-    platform.keeper._save(*platform.keeper._taken())
+    saved(platform)
     assert report(platform, 1, buffer_s=2.0).event is not None
 
     again = make_platform(killed(database, tmp_path / "killed"))

@@ -72,18 +72,14 @@ def request_of(plan: Plan, ids: Mapping[Kind, Sequence[str]], default: Request) 
 
 
 def _parts(kind: str, table: tuple[Attribute, ...], asked: KindRequest, ids: Sequence[str]) -> list[PlanPart]:
-    there = np.array([row for row, name in enumerate(ids) if name], np.int64)
+    there = np.flatnonzero(np.asarray(ids, object) != "")
     if there.size == 0:
         return []
-    columns = [
-        np.asarray(values, np.float64)[there] for values in (asked.period_s, asked.bits, asked.delta, asked.alarm)
-    ]
-    alike, member = np.unique(np.concatenate(columns, axis=1), axis=0, return_inverse=True)
+    members = _alike(np.concatenate([values[there] for values in _figures(asked)], axis=1))
     enabled, oldest_s = np.asarray(asked.enabled), np.asarray(asked.max_age_s)
-    count = len(table)
     parts: list[PlanPart] = []
-    for number, row in enumerate(alike):
-        period_s, bits, delta, alarm = (row[part * count : (part + 1) * count] for part in range(4))
+    for member in members:
+        period_s, bits, delta, alarm = (values[there[member[0]]] for values in _figures(asked))
         attributes = {
             entry.name: Asked(
                 period_s=round(float(period_s[at]), 6),
@@ -95,8 +91,21 @@ def _parts(kind: str, table: tuple[Attribute, ...], asked: KindRequest, ids: Seq
             for at, entry in enumerate(table)
             if enabled[at]
         }
-        parts.append(PlanPart(kind, [ids[int(at)] for at in there[member.reshape(-1) == number]], attributes))
+        parts.append(PlanPart(kind, [ids[int(at)] for at in there[member]], attributes))
     return parts
+
+
+def _figures(asked: KindRequest) -> list[NDArray[np.float32]]:
+    return [np.asarray(values, np.float32) for values in (asked.period_s, asked.bits, asked.delta, asked.alarm)]
+
+
+def _alike(figures: NDArray[np.float32]) -> list[NDArray[np.int64]]:
+    """Rows of the same figures together, in the order in which they first come."""
+    whole_rows = np.ascontiguousarray(figures).view(f"V{figures.shape[1] * figures.itemsize}").ravel().tolist()
+    numbers: dict[bytes, int] = {}
+    number = np.array([numbers.setdefault(row, len(numbers)) for row in whole_rows], np.int64)
+    order = np.argsort(number, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(number))[:-1])
 
 
 def _write(

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,15 +19,17 @@ from twinloop.network.formats import unpack
 from twinloop.scenario import Scenario
 from twinloop.service.live import (
     KIND_OF,
+    Captured,
     Frame,
     Moment,
     Picture,
     Runner,
     Series,
+    capture,
     group_names,
+    pack,
     read_frame,
     restore,
-    save,
     write_frame,
 )
 from twinloop.storage import Frame as StoredFrame
@@ -36,6 +40,10 @@ _log = logging.getLogger("twinloop.keeping")
 _REPLAY_EVENTS = 500
 _READ_FRAMES = 128
 _SWEEP_EVERY_S = 60.0
+_SAVING_SHARE = 0.1
+"""Of the time at most so much is spent on snapshots, however large they are."""
+_MOST_FRAMES_WAITING = 12
+"""Slots whose history may wait to be kept; further ones are left out, and counted, until it is."""
 
 
 class Tier(BaseModel):
@@ -103,8 +111,11 @@ class Keeper:
         self._name = fingerprint(runner.scenario)
         self._due_s = clock() + settings.snapshot_every_s
         self._sweep_s = clock() + _SWEEP_EVERY_S
+        self._pause_s = settings.snapshot_every_s
         self._framed: dict[int, int] = {}
+        self._framing: deque[Future[None]] = deque()
         self._worker = ThreadPoolExecutor(1, "keeper")
+        self._framer = ThreadPoolExecutor(1, "frames")
         self._saving: Future[None] | None = None
 
     def check(self) -> None:
@@ -142,8 +153,8 @@ class Keeper:
         self._frames(picture)
         now = self._clock()
         if now >= self._due_s and (self._saving is None or self._saving.done()):
-            self._due_s = now + self._settings.snapshot_every_s
-            self._saving = self._worker.submit(self._save, *self._taken())
+            self._due_s = now + self._pause_s
+            self._saving = self._worker.submit(self._save, capture(self._runner), now)
         if now >= self._sweep_s:
             self._sweep_s = now + _SWEEP_EVERY_S
             self._worker.submit(self._sweep, now)
@@ -155,8 +166,9 @@ class Keeper:
     def close(self) -> None:
         """Saves once more, and waits until all is kept."""
         if self._runner.slot >= 0:
-            self._worker.submit(self._save, *self._taken())
-        self._worker.shutdown(wait=True)
+            self._worker.submit(self._save, capture(self._runner), self._clock())
+        for worker in (self._framer, self._worker):
+            worker.shutdown(wait=True)
 
     def series(self, kind: str, name: str, attribute: str, from_s: float, to_s: float, step_s: float) -> Series:
         """See `HistoryPort`."""
@@ -259,44 +271,49 @@ class Keeper:
                 self._runner.count_on(kind, frame.ids, frame.revision)
 
     def _frames(self, picture: Picture) -> None:
-        frames: list[StoredFrame] = []
+        due: list[int] = []
         for number, tier in enumerate(self._tiers):
             step = int(picture.slot * picture.slot_s / tier.step_s)
             if self._framed.get(number) != step:
                 self._framed[number] = step
-                frames += [
-                    StoredFrame(kind, number, picture.slot, write_frame(picture.of(kind))) for kind in KIND_OF.values()
-                ]
-        if frames:
-            self._storage.frames.save(frames).add_done_callback(self._note)
-
-    def _taken(self) -> tuple[int, int, float, bytes]:
-        runner = self._runner
-        return runner.slot, runner.event, self._clock(), save(runner, self._name)
-
-    def _save(self, slot: int, event: int, now_s: float, blob: bytes) -> None:
-        try:
-            self._storage.snapshots.save(slot, event, now_s, blob)
-            self.saved_event, self.saved_s = event, now_s
-        except TwinloopError as error:
+                due.append(number)
+        while self._framing and self._framing[0].done():
+            self._framing.popleft()
+        if due and len(self._framing) < _MOST_FRAMES_WAITING:
+            self._framing.append(self._framer.submit(self._frame, picture, due))
+        elif due:
             self.failures += 1
-            _log.error("no snapshot could be kept: %s", error)
+
+    def _frame(self, picture: Picture, tiers: Sequence[int]) -> None:
+        frames: list[StoredFrame] = []
+        for kind in KIND_OF.values():
+            blob = write_frame(picture.of(kind))
+            frames += [StoredFrame(kind, tier, picture.slot, blob) for tier in tiers]
+        self._keep("history", lambda: self._storage.frames.save(frames).result())
+
+    def _save(self, captured: Captured, now_s: float) -> None:
+        def keep() -> None:
+            blob = pack(captured, self._name)
+            self._storage.snapshots.save(captured.slot, captured.event, now_s, blob)
+            self.saved_event, self.saved_s = captured.event, now_s
+
+        began = time.monotonic()
+        self._keep("a snapshot", keep)
+        self._pause_s = max(self._settings.snapshot_every_s, (time.monotonic() - began) / _SAVING_SHARE)
+
+    def _keep(self, what: str, keep: Callable[[], object]) -> None:
+        try:
+            keep()
+        except Exception as error:
+            self.failures += 1
+            _log.error("%s could not be kept: %s", what, error, exc_info=not isinstance(error, TwinloopError))
 
     def _sweep(self, now_s: float) -> None:
         slot_s = self._runner.scenario_slot_s
         reach = {number: int(tier.keep_s / slot_s) for number, tier in enumerate(self._tiers)}
-        try:
-            kept = self._settings
-            self._storage.sweep(Retention(reach, kept.events_s, kept.events_bytes, kept.refusals, kept.log_s), now_s)
-        except TwinloopError as error:
-            self.failures += 1
-            _log.error("what is old could not be removed: %s", error)
-
-    def _note(self, done: "Future[None]") -> None:
-        error = done.exception()
-        if error is not None:
-            self.failures += 1
-            _log.error("history could not be kept: %s", error)
+        kept = self._settings
+        limits = Retention(reach, kept.events_s, kept.events_bytes, kept.refusals, kept.log_s)
+        self._keep("what is within bounds alone", lambda: self._storage.sweep(limits, now_s))
 
 
 def table_of(kind: str) -> Kind:

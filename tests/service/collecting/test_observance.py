@@ -28,15 +28,15 @@ def plan(users: int = 10, site: str = "west", **attributes: Asked) -> Plan:
     return Plan(7, site, [PlanPart("user", [f"u{n}" for n in range(users)], attributes)])
 
 
-def everybody(users: int = 10) -> list[str]:
-    return [f"u{number}" for number in range(users)]
+def everybody(users: int = 10) -> set[str]:
+    return {f"u{number}" for number in range(users)}
 
 
 def rows(users: int = 10, **values: float) -> tuple[Rows, ...]:
     value = np.full((users, len(USERS)), np.nan, np.float32)
     for name, number in values.items():
         value[:, USERS.index(name)] = number
-    return (Rows("users", everybody(users), np.full(users, 1.7e9), value, [None] * users, [None] * users),)
+    return (Rows("users", list(everybody(users)), np.full(users, 1.7e9), value, [None] * users, [None] * users),)
 
 
 def live(observance: Observance, clock: Clock, seconds: int, every: int = 1, **values: float) -> None:

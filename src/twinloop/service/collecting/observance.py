@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,11 +100,11 @@ class Observance:
         self._tallies = {site: _Tally(clock()) for site in (*sites, _ELSEWHERE)}
         self._lock = threading.Lock()
 
-    def planned(self, plan: Plan, known: Mapping[str, NDArray[np.bool_]], there: Iterable[str]) -> None:
+    def planned(self, plan: Plan, known: Mapping[str, NDArray[np.bool_]], there: Set[str]) -> None:
         """A site is asked so from now on. `there` are users that have not left; `known` tells by kind (`users`, ...)
         of which attributes any twin has a value.
         """
-        demand = _demand(plan, set(there), self._slot_s)
+        demand = _demand(plan, there, self._slot_s)
         demand.known = np.concatenate([known[KINDS[kind]] for kind in KINDS])
         with self._lock:
             tally = self._tallies[plan.site]
@@ -192,7 +192,7 @@ def _ratio(heard: float, asked: float) -> float | None:
     return float(heard / asked) if asked >= 1.0 else None
 
 
-def _demand(plan: Plan, there: set[str], slot_s: float) -> _Demand:
+def _demand(plan: Plan, there: Set[str], slot_s: float) -> _Demand:
     """What is asked: a value that is sent at every look, or at the latest after so long, is certain to come."""
     demand = _Demand(plan.revision)
     bits = _nothing()

@@ -2,9 +2,10 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import jax
+import numpy as np
+from numpy.typing import NDArray
 
 from twinloop.entities import USER_ATTRIBUTES, column
 from twinloop.network import Kind, Plan, Request, plan_of
@@ -55,16 +56,17 @@ class Collecting:
             return
         self._due_s = now + self._every_s
         on_host: Request = jax.device_get(request)
-        plans = {site: self.wishes.applied(plan_of(on_host, self._ids(picture, site), 0, site)) for site in self._sites}
+        ids = self._ids(picture)
+        plans = {site: self.wishes.applied(plan_of(on_host, ids[site], 0, site)) for site in self._sites}
         with self._lock:
             before = {site: plan.parts for site, plan in self._plans.items()}
             if before != {site: plan.parts for site, plan in plans.items()}:
                 self.revision += 1
                 self._plans = {site: Plan(self.revision, site, plan.parts) for site, plan in plans.items()}
             current = list(self._plans.values())
-        there = [name for name, active in zip(picture.users.ids, picture.users.active, strict=True) if active]
+        there = {name for name, active in zip(picture.users.ids, picture.users.active, strict=True) if active}
         for plan in current:
-            self.observance.planned(plan, self._known(picture, plan.site), there)
+            self.observance.planned(plan, _known(picture, ids[plan.site]), there)
 
     def want(self, wish: Wish) -> None:
         """Has an operator's wish in every plan from the next slot on."""
@@ -77,25 +79,25 @@ class Collecting:
         self._due_s = float("-inf")
         return dropped
 
-    def _ids(self, picture: Picture, site: str) -> dict[Kind, list[str]]:
-        """Names by row of what belongs to a site, "" for the rest; users belong where they are served."""
+    def _ids(self, picture: Picture) -> dict[str, dict[Kind, list[str]]]:
+        """By site the names by row of what belongs to it, "" for the rest; users belong where they are served."""
         serving = picture.users.value[:, _SERVING]
-        cells = len(self._cell_site)
-        users = [
-            name if name and 0 <= at < cells and self._cell_site[int(at)] == site else ""
-            for name, at in zip(picture.users.ids, serving, strict=True)
-        ]
+        served = np.isfinite(serving) & (serving >= 0) & (serving < len(self._cell_site))
+        cell_site = np.array(self._cell_site, object)
+        user_site = np.where(served, cell_site[np.where(served, serving, 0).astype(np.int64)], "")
+        site_of: dict[Kind, NDArray[np.object_]] = {
+            "users": user_site,
+            "cells": cell_site,
+            "servers": np.array(self._server_site, object),
+        }
+        names: dict[Kind, NDArray[np.object_]] = {kind: np.array(picture.of(kind).ids, object) for kind in site_of}
         return {
-            "users": users,
-            "cells": [name if of == site else "" for name, of in zip(picture.cells.ids, self._cell_site, strict=True)],
-            "servers": [
-                name if of == site else "" for name, of in zip(picture.servers.ids, self._server_site, strict=True)
-            ],
+            site: {kind: np.where(of == site, names[kind], "").tolist() for kind, of in site_of.items()}
+            for site in self._sites
         }
 
-    def _known(self, picture: Picture, site: str) -> dict[str, Any]:
-        """Of which attributes any twin of the site has a value, by kind."""
-        return {
-            kind: (picture.of(kind).slot[[bool(name) for name in names]] >= 0).any(axis=0)
-            for kind, names in self._ids(picture, site).items()
-        }
+
+def _known(picture: Picture, ids: Mapping[Kind, Sequence[str]]) -> dict[str, NDArray[np.bool_]]:
+    """Of which attributes any of the twins named has a value, by kind."""
+    named = {kind: np.flatnonzero(np.array(names, object) != "") for kind, names in ids.items()}
+    return {kind: np.any(picture.of(kind).slot[rows] >= 0, axis=0) for kind, rows in named.items()}

@@ -4,10 +4,11 @@ from twinloop.service.live.frames import Frame, Moment, read_frame, write_frame
 from twinloop.service.live.members import Members, group_names
 from twinloop.service.live.picture import KIND_OF, ForetellPort, Foretold, HistoryPort, KindPicture, Picture, Series
 from twinloop.service.live.runner import Pace, Present, Runner, Slot, Timing, Watcher
-from twinloop.service.live.snapshots import SnapshotError, restore, save
+from twinloop.service.live.snapshots import Captured, SnapshotError, capture, pack, restore
 
 __all__ = [
     "KIND_OF",
+    "Captured",
     "ForetellPort",
     "Foretold",
     "Frame",
@@ -24,9 +25,10 @@ __all__ = [
     "SnapshotError",
     "Timing",
     "Watcher",
+    "capture",
     "group_names",
+    "pack",
     "read_frame",
     "restore",
-    "save",
     "write_frame",
 ]

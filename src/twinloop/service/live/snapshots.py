@@ -1,16 +1,19 @@
 """A live loop as bytes and back: what twins knew, what waited, who stood where; never half of it."""
 
 import io
+from dataclasses import dataclass
 
 import equinox as eqx
 import msgspec
 import numpy as np
 
 from twinloop.errors import TwinloopError
+from twinloop.loop import LoopState
 from twinloop.service.live.members import SavedMembers
 from twinloop.service.live.runner import Runner
 
-VERSION = 1
+VERSION = 2
+_LENGTH_BYTES = 8
 
 
 class SnapshotError(TwinloopError):
@@ -25,9 +28,7 @@ class Held(msgspec.Struct):
     bits: bytes
 
 
-class Saved(msgspec.Struct):
-    """A snapshot. `event` is the number of the last event in it."""
-
+class _Head(msgspec.Struct):
     version: int
     scenario: str
     slot: int
@@ -35,56 +36,67 @@ class Saved(msgspec.Struct):
     epoch_s: float
     members: SavedMembers
     inboxes: dict[str, Held]
-    state: bytes
 
 
-def save(runner: Runner, scenario: str) -> bytes:
-    """The runner between two slots; `scenario` tells which one it belongs to."""
-    stream = io.BytesIO()
-    eqx.tree_serialise_leaves(stream, runner.state)
+@dataclass(frozen=True)
+class Captured:
+    """A runner between two slots, as of `slot` and after the event `event`; nothing in it changes any more."""
+
+    slot: int
+    event: int
+    epoch_s: float
+    members: SavedMembers
+    inboxes: dict[str, Held]
+    state: LoopState
+
+
+def capture(runner: Runner) -> Captured:
+    """The runner as it stands; quick, so that the runner's own thread can do it."""
     inboxes = {
         kind: Held(inbox.value.tobytes(), inbox.slot.tobytes(), inbox.bits.tobytes())
         for kind, inbox in runner.inboxes.items()
     }
-    return msgspec.msgpack.encode(
-        Saved(
-            VERSION,
-            scenario,
-            runner.slot,
-            runner.event,
-            runner.epoch_s,
-            runner.members.saved(),
-            inboxes,
-            stream.getvalue(),
-        )
-    )
+    return Captured(runner.slot, runner.event, runner.epoch_s, runner.members.saved(), inboxes, runner.state)
+
+
+def pack(captured: Captured, scenario: str) -> memoryview:
+    """A snapshot of the scenario named by `scenario`: the length of its head, the head, and the loop's state."""
+    head = _Head(VERSION, scenario, captured.slot, captured.event, captured.epoch_s, captured.members, captured.inboxes)
+    encoded, stream = msgspec.msgpack.encode(head), io.BytesIO()
+    stream.write(len(encoded).to_bytes(_LENGTH_BYTES, "big"))
+    stream.write(encoded)
+    eqx.tree_serialise_leaves(stream, captured.state)
+    return stream.getbuffer()
 
 
 def restore(runner: Runner, blob: bytes, scenario: str) -> None:
     """Brings a prepared runner to where it was saved. Raises SnapshotError where it cannot be."""
+    after = _LENGTH_BYTES + int.from_bytes(blob[:_LENGTH_BYTES], "big")
     try:
-        saved = msgspec.msgpack.decode(blob, type=Saved)
+        head = msgspec.msgpack.decode(memoryview(blob)[_LENGTH_BYTES:after], type=_Head)
     except msgspec.DecodeError as error:
         raise SnapshotError(
             f"the snapshot cannot be read ({error}); restore a backup or begin a new database"
         ) from None
-    if saved.version != VERSION:
-        raise SnapshotError(f"the snapshot has version {saved.version}, this program reads {VERSION}")
-    if saved.scenario != scenario:
+    if head.version != VERSION:
+        raise SnapshotError(f"the snapshot has version {head.version}, this program reads {VERSION}")
+    if head.scenario != scenario:
         raise SnapshotError(
             "the database was begun with another scenario, whose twins do not fit this one; give that scenario, or "
             "another --database"
         )
+    stream = io.BytesIO(blob)
+    stream.seek(after)
     try:
-        runner.state = eqx.tree_deserialise_leaves(io.BytesIO(saved.state), runner.state)
+        runner.state = eqx.tree_deserialise_leaves(stream, runner.state)
     except (RuntimeError, ValueError, EOFError) as error:
         raise SnapshotError(
             f"the snapshot does not fit the scenario's methods ({error}); give the one it was made with"
         ) from None
-    runner.members.restore(saved.members)
-    for kind, held in saved.inboxes.items():
+    runner.members.restore(head.members)
+    for kind, held in head.inboxes.items():
         inbox = runner.inboxes[kind]
         inbox.value = np.frombuffer(held.value, np.float32).reshape(inbox.value.shape).copy()
         inbox.slot = np.frombuffer(held.slot, np.int32).reshape(inbox.slot.shape).copy()
         inbox.bits = np.frombuffer(held.bits, np.float32).copy()
-    runner.slot, runner.event, runner.epoch_s = saved.slot, saved.event, saved.epoch_s
+    runner.slot, runner.event, runner.epoch_s = head.slot, head.event, head.epoch_s

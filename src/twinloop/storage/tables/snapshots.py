@@ -51,7 +51,7 @@ class Snapshots:
         self._database = database
         self._saving = threading.Lock()
 
-    def save(self, slot: int, event_id: int, created_s: float, blob: bytes) -> None:
+    def save(self, slot: int, event_id: int, created_s: float, blob: bytes | memoryview) -> None:
         """Keeps a snapshot and forgets all but the newest two. Waits until it is durable: call it off the fast threads.
 
         Raises StorageUnavailable, StorageFull and StorageError; the snapshots before it then stand.
@@ -61,7 +61,7 @@ class Snapshots:
             self._clear()
             number = self._database.submit(lambda connection: _begin(connection, head)).result()
             for place, start in enumerate(range(0, len(blob), CHUNK_BYTES)):
-                chunk = {"snapshot_id": number, "number": place, "blob": blob[start : start + CHUNK_BYTES]}
+                chunk = {"snapshot_id": number, "number": place, "blob": bytes(blob[start : start + CHUNK_BYTES])}
                 self._database.submit(
                     lambda connection, chunk=chunk: connection.execute(insert(SNAPSHOT_CHUNKS), chunk).close()
                 ).result()
