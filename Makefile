@@ -83,7 +83,7 @@ trials: $(VENV)/.dev servers
 
 bench: $(VENV)/.bench
 	@mkdir -p build/bench
-	for name in simulator allocation twins emulation loop bdqn experience orchestration window; do \
+	for name in simulator allocation twins emulation loop bdqn experience orchestration window foretelling ingest live_scale; do \
 	  $(BIN)/python benchmarks/$$name.py --json build/bench/$$name.json; \
 	done
 

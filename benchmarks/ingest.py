@@ -3,9 +3,10 @@
     python benchmarks/ingest.py [--json FILE] [--quick] [--postgres URL]
 
 A server is started as a person would (`twinloop serve`, without limits of rate; twins of 2,100 users, a slot a second
-beside the load), on SQLite without and with --fsync, and on PostgreSQL where a URL is given. Rows carry ten attributes
-of one user. `rows/s` is what was acknowledged over the time it took; p50 and p99 are of a request until its
-acknowledgement, which comes after the commit.
+beside the load), on SQLite without and with --fsync, and on PostgreSQL where a URL is given; reports come over HTTP
+and, where Mosquitto is installed, over MQTT 5 too (QoS 1, answered by the server). Rows carry ten attributes of one
+user. `rows/s` is what was acknowledged over the time it took; p50 and p99 are of a request until its acknowledgement,
+which comes after the commit.
 
 The peer is a web service as one would first write it, on the same SQLite settings and machine: FastAPI, a pydantic
 model of the same rows, one transaction a request. Quoted, not measured: Eclipse Ditto's own benchmark (blog of
@@ -15,10 +16,12 @@ model of the same rows, one transaction a request. Quoted, not measured: Eclipse
 import asyncio
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,10 +31,15 @@ from pathlib import Path
 import httpx
 import msgspec
 import numpy as np
+import paho.mqtt.client as mqtt
 import yaml
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from table import Row, arguments, present
 
 from twinloop import scenario
+from twinloop.service.mqtt import Topic, topic_of
 
 USERS = 2_100
 CONNECTIONS = 64
@@ -76,6 +84,7 @@ def main() -> None:
 def measured(options) -> Iterator[Row]:
     seconds = 3.0 if options.quick else 10.0
     loads = [Load(1, "json", seconds), Load(100, "msgpack", seconds), Load(1000, "msgpack", seconds)]
+    broker = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
     with peer() as address:
         reference = run_load(address, "", Load(1, "peer", seconds))
     databases = [("SQLite", "", []), ("SQLite --fsync", "", ["--fsync"])]
@@ -93,6 +102,14 @@ def measured(options) -> Iterator[Row]:
             for what, path in (("one twin", "/twins/user/u0"), ("100 twins", "/twins/user?limit=100")):
                 found = run_load(address, token, Load(1, path, seconds))
                 yield Row(f"{name}, reading {what}, requests/s", f"{found['rows_per_s']:,.0f} ({latency(found)})")
+    if broker is not None:
+        with mosquitto(broker) as url, server("", ["--broker", url]):
+            for load in loads:
+                found = run_load(url, "", load)
+                yield Row(
+                    f"SQLite, MQTT, batches of {load.rows} ({load.form}), rows/s; goal {goal(load):,}",
+                    f"{found['rows_per_s']:,.0f} ({latency(found)})",
+                )
 
 
 def goal(load: Load) -> int:
@@ -139,6 +156,16 @@ def decides(address: str, token_file: Path) -> bool:
 
 
 @contextmanager
+def mosquitto(program: str) -> Iterator[str]:
+    """Address of a broker of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        port, settings = free_port(), Path(folder, "mosquitto.conf")
+        settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n", encoding="utf-8")
+        with ended(subprocess.Popen([program, "-c", str(settings)], stderr=subprocess.DEVNULL)):
+            yield f"mqtt://127.0.0.1:{port}"
+
+
+@contextmanager
 def peer() -> Iterator[str]:
     """The service as one would first write it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -165,7 +192,7 @@ def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def free_port() -> int:
@@ -185,20 +212,56 @@ def generate(given: dict) -> dict[str, float]:
     """Sends over 64 connections until the time is over."""
     import uvloop
 
-    return uvloop.run(_generate(given))
-
-
-async def _generate(given: dict) -> dict[str, float]:
-    host, port = given["address"].removeprefix("http://").split(":")
     taken: list[float] = []
     failed = [0]
     began = time.perf_counter()
-    until = began + given["seconds"]
-    await asyncio.gather(*(_connection(host, int(port), given, n, until, taken, failed) for n in range(CONNECTIONS)))
+    if given["address"].startswith("mqtt"):
+        _publish(given, taken)
+    else:
+        uvloop.run(_generate(given, taken, failed))
     lasted = time.perf_counter() - began
     spread = np.quantile(taken, [0.5, 0.99]) if taken else (float("nan"),) * 2
     rows = given["rows"] * len(taken)
     return {"rows_per_s": rows / lasted, "p50_s": float(spread[0]), "p99_s": float(spread[1]), "failed": failed[0]}
+
+
+async def _generate(given: dict, taken: list[float], failed: list[int]) -> None:
+    host, port = given["address"].removeprefix("http://").split(":")
+    until = time.perf_counter() + given["seconds"]
+    await asyncio.gather(*(_connection(host, int(port), given, n, until, taken, failed) for n in range(CONNECTIONS)))
+
+
+def _publish(given: dict, taken: list[float]) -> None:
+    """Publishes as many messages ahead as there are connections over HTTP, until the time is over."""
+    host, port = given["address"].removeprefix("mqtt://").split(":")
+    site, room, connected = f"load{os.getpid()}", threading.Semaphore(CONNECTIONS), threading.Event()
+    sent: dict[bytes, float] = {}
+    rng = np.random.default_rng(0)
+
+    def answered(client, userdata, message) -> None:
+        begun = sent.pop(message.properties.CorrelationData, None)
+        if begun is not None:
+            taken.append(time.perf_counter() - begun)
+            room.release()
+
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    client.on_message, client.on_subscribe = answered, lambda *told: connected.set()
+    client.connect(host, int(port))
+    client.subscribe(topic_of(site, Topic.ANSWERS), qos=1)
+    client.loop_start()
+    connected.wait(30)
+    until, sequence = time.perf_counter() + given["seconds"], 0
+    while time.perf_counter() < until:
+        if room.acquire(timeout=1.0):
+            content, _ = _content(given, f"{site}:{os.getpid()}", sequence, rng)
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.CorrelationData = sequence.to_bytes(8, "big")
+            properties.ResponseTopic = topic_of(site, Topic.ANSWERS)
+            sent[properties.CorrelationData] = time.perf_counter()
+            client.publish(topic_of(site, Topic.REPORTS), content, qos=1, properties=properties)
+            sequence += 1
+    client.disconnect()
+    client.loop_stop()
 
 
 async def _connection(
@@ -227,23 +290,27 @@ def _request(given: dict, host: str, number: int, sequence: int, rng: np.random.
     token, form = given["token"], given["form"]
     if form.startswith("/"):
         return f"GET {form} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    content, kind = _content(given, f"load-{os.getpid()}-{number}", sequence, rng)
+    head = f"POST /reports HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n"
+    return f"{head}Authorization: Bearer {token}\r\n\r\n".encode() + content
+
+
+def _content(given: dict, source: str, sequence: int, rng: np.random.Generator) -> tuple[bytes, str]:
+    """One batch and its media type."""
     who = [f"u{row}" for row in rng.integers(0, USERS, given["rows"])]
     value = np.round(rng.uniform(0.0, 1.0, (given["rows"], len(ATTRIBUTES))), 3)
     value[:, [ATTRIBUTES.index("serving_cell"), ATTRIBUTES.index("version")]] = 1.0
     value[:, ATTRIBUTES.index("rsrp_dbm")] = -80.0
-    body = {"source": f"load-{os.getpid()}-{number}", "sequence": sequence, "sent_s": time.time()}
-    if form == "msgpack":
+    body = {"source": source, "sequence": sequence, "sent_s": time.time()}
+    if given["form"] == "msgpack":
         columns = {"kind": "user", "attributes": ATTRIBUTES, "ids": who, "values": value.tolist()}
         columns |= {"slices": ["standard"] * len(who)}
-        content, kind = msgspec.msgpack.encode(body | {"columns": [columns]}), "application/msgpack"
-    else:
-        rows = [
-            {"kind": "user", "id": name, "slice": "standard", "values": dict(zip(ATTRIBUTES, line, strict=True))}
-            for name, line in zip(who, value.tolist(), strict=True)
-        ]
-        content, kind = msgspec.json.encode(body | {"rows": rows}), "application/json"
-    head = f"POST /reports HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n"
-    return f"{head}Authorization: Bearer {token}\r\n\r\n".encode() + content
+        return msgspec.msgpack.encode(body | {"columns": [columns]}), "application/msgpack"
+    rows = [
+        {"kind": "user", "id": name, "slice": "standard", "values": dict(zip(ATTRIBUTES, line, strict=True))}
+        for name, line in zip(who, value.tolist(), strict=True)
+    ]
+    return msgspec.json.encode(body | {"rows": rows}), "application/json"
 
 
 if __name__ == "__main__":

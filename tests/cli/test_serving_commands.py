@@ -102,3 +102,15 @@ def test_tokens_are_made_listed_and_revoked(server, twinloop):
     assert twinloop("token", "list")[1].splitlines()[1].split()[:4] == ["abc", "west", "reporter", "west"]
     server["DELETE /tokens/abc"] = httpx.Response(200, json=TOKEN)
     assert twinloop("token", "revoke", "abc")[1] == "token abc of west is revoked\n"
+
+
+@pytest.mark.parametrize("path", ["nowhere/token", "file/token", "folder"])
+def test_a_token_file_that_cannot_be_written_is_told_before_anything_begins(twinloop, tmp_path, path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    status, out, err = twinloop("serve", "--token-file", path)
+    assert (status, out) == (2, "")
+    assert err == (
+        f"error: --token-file {path} cannot be written: it is a folder, or in none that is yours; give another\n"
+    )
+    assert not (tmp_path / "twinloop.db").exists()

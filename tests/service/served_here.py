@@ -18,7 +18,8 @@ import pytest
 from servers import PATIENCE_S, Mosquitto, program, start_mosquitto
 
 from twinloop.network import Command, Plan
-from twinloop.service.intake import Intake
+from twinloop.service.acting import sites_of
+from twinloop.service.intake import Bounds, Intake, owners_of
 from twinloop.service.live import Members
 from twinloop.service.mqtt import Bridge, Broker, Served, broker_of
 from twinloop.storage import open_storage
@@ -51,7 +52,7 @@ class Stand:
 class Server:
     """Storage, intake and the line to a broker. `arrived` has the number and users of what became durable."""
 
-    def __init__(self, scenario, broker: Broker, database: Path) -> None:
+    def __init__(self, scenario, broker: Broker, database: Path, **bounds) -> None:
         self.broker = broker
         self.stand = Stand()
         self.arrived: queue.SimpleQueue[tuple[int, list[str]]] = queue.SimpleQueue()
@@ -64,6 +65,8 @@ class Server:
             lambda number, _, rows: self.arrived.put((number, rows[0].ids if rows else [])),
             lambda source, told: self.receipts.extend((source, receipt.revision) for receipt in told),
             lambda: self.stand.backlog,
+            Bounds(**bounds),
+            owners_of(scenario, sites_of(scenario)),
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -147,12 +150,12 @@ def broker() -> Iterator[Mosquitto]:
 
 
 @pytest.fixture
-def open_server(three_sites, tmp_path) -> Iterator[Callable[[str], Server]]:
+def open_server(three_sites, tmp_path) -> Iterator[Callable[..., Server]]:
     """Servers of a broker's address; each is ended with the test."""
     opened: list[Server] = []
 
-    def make(url: str) -> Server:
-        opened.append(Server(three_sites, broker_of(url), tmp_path / f"{len(opened)}.db"))
+    def make(url: str, **bounds) -> Server:
+        opened.append(Server(three_sites, broker_of(url), tmp_path / f"{len(opened)}.db", **bounds))
         return opened[-1]
 
     yield make

@@ -13,7 +13,7 @@ from twinloop.entities import USER_ATTRIBUTES, Action, column
 from twinloop.validation import RESULTS, Approved, recheck, validate
 
 KEY = jax.random.key(11)
-APPROVED, WORSE, CAPACITY, ISOLATION, NOT_FINITE, FLOWS = range(len(RESULTS))
+APPROVED, WORSE, CAPACITY, ISOLATION, NOT_FINITE, FLOWS, ENDED = range(len(RESULTS))
 HUNGRY, HALF, FED = 0.002, 0.01, 1.0
 
 
@@ -229,4 +229,4 @@ def test_what_a_slice_needs_in_one_slot_is_not_held_against_consent_and_the_rest
     assert consented(court, breach(court.action(FED), CAPACITY))[1] == CAPACITY
     assert consented(court, breach(court.action(FED), NOT_FINITE))[1] == NOT_FINITE
     ended = eqx.tree_at(lambda s: s.active, court.slices, court.slices.active.at[1].set(False))
-    assert consented(court, court.action(FED), slices=ended)[1] == ISOLATION
+    assert consented(court, court.action(FED), slices=ended)[1] == ENDED

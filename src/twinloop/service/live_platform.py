@@ -14,7 +14,7 @@ from twinloop.scenario import Scenario
 from twinloop.service.acting import Acting, ActingSettings, Limits, Mode, Patience, sites_of
 from twinloop.service.changes import Changes
 from twinloop.service.collecting import Collecting
-from twinloop.service.intake import Bounds, Intake, Players
+from twinloop.service.intake import Bounds, Intake, Players, owners_of
 from twinloop.service.keeping import Keeper, KeepingSettings
 from twinloop.service.live import Pace, Picture, Runner, Slot
 from twinloop.service.records import Records
@@ -87,6 +87,7 @@ class Platform:
             self.acting.receipts,
             lambda: self.runner.backlog,
             settings.bounds,
+            owners_of(scenario, sites_of(scenario)),
         )
         self.collecting = Collecting(scenario, sites_of(scenario), self.records, clock, settings.plan_every_s)
         self.intake.observed = self.collecting.observance.heard

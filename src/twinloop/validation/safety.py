@@ -17,10 +17,14 @@ RESULTS = (
     "refused: it takes from a slice what that slice was promised and needs",
     "refused: it holds a number that is not finite or below zero",
     "refused: it gives flows more than their slice reserves",
+    "refused: it holds something for a slice that has ended",
 )
 
 ISOLATION = 3
 """Index into `RESULTS` of a breach of isolation."""
+
+ENDED = 6
+"""Index into `RESULTS` of what is held for a slice that no longer stands."""
 
 
 def safety_code(action: Action, features: Features, slices: SliceTable) -> Int[Array, ""]:
@@ -52,16 +56,16 @@ def safety_code(action: Action, features: Features, slices: SliceTable) -> Int[A
 def recheck(
     approved: Approved, filled: Action, features: Features, slices: SliceTable
 ) -> tuple[Approved, Int[Array, ""]]:
-    """What was approved earlier, with the flows that `filled` gives it now, and whether it is still safe for the twins
-    as they are now: 0, or the index into `RESULTS`.
+    """What was approved earlier, with the slices and flows that `filled` has now, and whether it is still safe for the
+    twins as they are now: 0, or the index into `RESULTS`.
 
     What slices need was the window's judge's to weigh, who lived as long with it as a decision may wait for consent;
-    what they need in this one slot, more or less, is not held against it. That an ended slice holds nothing is.
+    what they need in this one slot, more or less, is not held against it. That an ended slice holds something is.
     """
     action = eqx.tree_at(
-        lambda a: (a.flow_bandwidth_hz, a.flow_cycles_per_s),
+        lambda a: (a.slice_active, a.flow_bandwidth_hz, a.flow_cycles_per_s),
         approved.action,
-        (filled.flow_bandwidth_hz, filled.flow_cycles_per_s),
+        (filled.slice_active, filled.flow_bandwidth_hz, filled.flow_cycles_per_s),
     )
     weighed = eqx.tree_at(
         lambda f: (f.slice_demand_hz, f.slice_demand_cycles_per_s, f.slice_demand_cache_bytes),
@@ -72,7 +76,8 @@ def recheck(
             jnp.minimum(features.slice_demand_cache_bytes, action.slice_cache_bytes),
         ),
     )
-    return Approved(action, approved.policy), safety_code(action, weighed, slices)
+    code = safety_code(action, weighed, slices)
+    return Approved(action, approved.policy), jnp.where(code == ISOLATION, ENDED, code)
 
 
 def _any(checks: list[Violations], name: str) -> Array:

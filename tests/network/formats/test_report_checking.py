@@ -12,6 +12,7 @@ from report_samples import CELL, HEAD, JSON, MSGPACK, NOW_S, USER, as_json, as_m
 
 from twinloop.entities import USER_ATTRIBUTES, column
 from twinloop.network.formats import KINDS, TABLES, Batch, Columns, Row, check, decode
+from twinloop.network.formats.few import FEW
 
 BUFFER, RSRP = column(USER_ATTRIBUTES, "buffer_s"), column(USER_ATTRIBUTES, "rsrp_dbm")
 
@@ -190,6 +191,28 @@ def test_rows_in_order_are_taken_whole_and_exactly(made, encoding):
             for name, value in row["values"].items():
                 expected[number, column(table, name)] = np.nan if value is None else value
         np.testing.assert_array_equal(part.value, expected)
+
+
+@settings(max_examples=100)
+@given(
+    made=st.lists(rows(), min_size=1, max_size=4),
+    field=st.sampled_from(["id", "slice", "time_s", "kind", "values"]),
+    odd=st.sampled_from(["a b", "server", -1.0, math.nan, 1e12, {"rsrp_dbm": 3.0}, {"version": 1.5}, {"RSRP": -80.0}]),
+)
+def test_a_few_rows_are_checked_like_many(made, field, odd):
+    wanted = {"id": str, "slice": str, "kind": str, "time_s": float, "values": dict}[field]
+    if isinstance(odd, wanted):
+        made[0] = made[0] | {field: odd}
+    few, many = (check(of_rows(*made * times), NOW_S, shift_s=0.25) for times in (1, 1 + 2 * FEW))
+    assert [part.kind for part in few.rows] == [part.kind for part in many.rows]
+    for one, other in zip(few.rows, many.rows, strict=True):
+        count = len(one.ids)
+        assert (one.ids, one.slices, one.groups) == (other.ids[:count], other.slices[:count], other.groups[:count])
+        np.testing.assert_array_equal(one.time_s, other.time_s[:count])
+        np.testing.assert_array_equal(one.value, other.value[:count])
+        assert (one.time_s.dtype, one.value.dtype) == (other.time_s.dtype, other.value.dtype)
+    assert few.refused == many.refused[: len(few.refused)]
+    assert len(many.refused) == len(few.refused) * (1 + 2 * FEW)
 
 
 @settings(max_examples=30)

@@ -160,8 +160,10 @@ class Loop:
     def standing(self):
         return self.stands
 
-    def stand_on(self, standing):
-        self.stands = standing
+    def stand_again(self, approved):
+        if self.code == 0:
+            self.stands = approved
+        return self.code
 
 
 class Sleepers:

@@ -138,6 +138,12 @@ class Full:
             raise StorageError("the disk is full")
         return 1
 
+    def list(self, collection):
+        return []
+
+    def delete(self, collection, key) -> None:
+        self.put(collection, key, "")
+
 
 def test_the_kill_switch_works_with_a_full_disk_and_nothing_else_changes(clock):
     switch = Switch()

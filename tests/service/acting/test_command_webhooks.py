@@ -1,10 +1,13 @@
 """Commands that are delivered: signed, tried again, never for what is overtaken, and only where that is allowed."""
 
+import asyncio
 import hashlib
 import hmac
 import json
 import queue
 import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -203,3 +206,111 @@ def test_a_webhook_outlives_a_restart_until_it_is_removed(webhooks, dispatcher, 
 
 def test_a_secret_is_not_shown():
     assert SECRET not in repr(order()) and SECRET not in order().model_dump_json()
+
+
+class Receiver:
+    """An HTTP server on loopback that notes what is posted to it; `statuses` are answered first, then 202."""
+
+    def __init__(self) -> None:
+        self.posted: queue.Queue = queue.Queue()
+        self.statuses: list[int] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(receiver.statuses.pop(0) if receiver.statuses else 202)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                receiver.posted.put(json.loads(body))
+
+            def log_message(self, *told) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://site.example:{self._server.server_address[1]}/commands"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class Resolver:
+    """Says that every host is this machine, while `may` is set."""
+
+    def __init__(self) -> None:
+        self.may, self.asked = threading.Event(), threading.Semaphore(0)
+        self.may.set()
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        self.asked.release()
+        while not self.may.is_set():
+            await asyncio.sleep(0.005)
+        return ["127.0.0.1"]
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def resolver() -> Resolver:
+    return Resolver()
+
+
+@pytest.fixture
+def posting(dispatcher, records, clock, resolver):
+    """Webhooks that really call; a second passes between tries."""
+    settings = WebhookSettings(allow=("127.0.0.1",), https_only=False)
+    made = Webhooks(dispatcher, records, WebhookTargets(settings, resolver), clock, Pace(tries=3, first_s=0.2))
+    made.start()
+    yield made
+    made.stop()
+
+
+LONG_S = 0.7
+"""Longer than a try that was due would have taken."""
+
+
+def test_after_the_kill_switch_nobody_is_called_neither_anew_nor_again(posting, receiver, network, dispatcher):
+    network.answers["west"] = "gone"
+    network.slot()
+    receiver.statuses = [503]
+    posting.register("west", order(receiver.url))
+    assert receiver.posted.get(timeout=10.0)["revision"] == 1
+    dispatcher.halt()
+    network.action = make_action(moved())
+    network.slot(3)
+    time.sleep(LONG_S)
+    assert receiver.posted.empty(), "the try that was due is not made, and what the loop asks now goes nowhere"
+    dispatcher.release()
+    network.slot()
+    assert receiver.posted.get(timeout=10.0)["revision"] > 1
+    assert settled(posting, network, lambda: posting.told["west"].state == "reached")
+
+
+def test_a_call_on_its_way_is_broken_off_by_the_kill_switch_and_made_once_it_is_released(
+    posting, receiver, resolver, network, dispatcher
+):
+    network.answers["west"] = "gone"
+    network.slot()
+    posting.register("west", order(receiver.url))
+    assert receiver.posted.get(timeout=10.0)["revision"] == 1
+    while resolver.asked.acquire(blocking=False):
+        pass
+    resolver.may.clear()
+    network.action = make_action(moved())
+    revision = network.slot()
+    assert resolver.asked.acquire(timeout=10.0), "the call is under way"
+    dispatcher.halt()
+    resolver.may.set()
+    time.sleep(LONG_S)
+    assert receiver.posted.empty() and posting.told["west"].failed == 0
+    dispatcher.release()
+    assert receiver.posted.get(timeout=10.0)["revision"] == revision, "it is not forgotten"

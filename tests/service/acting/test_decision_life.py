@@ -224,6 +224,7 @@ def test_a_restart_ends_what_was_under_way_and_keeps_the_rest(desk, records, clo
     kept = desk.decide(code=1)
     adopted = desk.decisions.approve(desk.decide().id, "ann")
     waits = desk.decide()
+    records.log("server", "wait", "for", "writes", "{}")
     again = Desk(records, clock)
     again.decisions.remember()
     told = {name: again.decisions.recent[name].state for name in (kept.id, adopted.id, waits.id)}
@@ -283,3 +284,19 @@ def test_a_decision_that_no_window_overtakes_waits_no_longer_than_it_may(records
     assert waits.state == "expired" and desk.decisions.waiting == []
     with pytest.raises(DecisionError, match="it is expired"):
         desk.decisions.approve(waits.id, "ann")
+
+
+def test_a_decision_says_for_which_silent_sites_its_order_waits(desk, records):
+    decision = desk.decisions.approve(desk.decide().id, "ann")
+    silent = ["west"]
+    for _ in range(2):
+        desk.decisions.follow(lambda revision: WAITING, lambda revision: silent)
+    assert (decision.state, decision.withheld, len(decision.history)) == ("adopted", ["west"], 2)
+    said = "silent: the order of west waits until cells and servers there are reported again"
+    assert [decision.history[-1][part] for part in ("state", "by", "comment")] == ["adopted", "server", said]
+    assert not decision.automatic
+    silent.clear()
+    desk.decisions.follow(lambda revision: CONFIRMED, lambda revision: silent)
+    assert [step["comment"] for step in decision.history[2:]] == ["no site is silent any more", ""]
+    records.log("server", "wait", "for", "writes", "{}")
+    assert decision_of(records.get("decisions", decision.id).body).withheld == []

@@ -267,3 +267,50 @@ def test_commands_carry_what_the_action_says(network, dispatcher):
     shares = {share.slice: share.bandwidth_hz for share in command.slices}
     np.testing.assert_allclose(shares["premium"]["west-macro"], moved()[0, 0], atol=1e-2)
     assert set(shares["premium"]) == {"west-macro", "west-small"}
+
+
+def reported(network, withhold=True, **ages_s) -> None:
+    """When sites were last measured; those that are not named, now."""
+    now = network.clock()
+    network.dispatcher.mirrored({site: now - ages_s.get(site, 0.0) for site in SITES}, 10.0, withhold=withhold)
+
+
+def test_the_order_of_a_silent_site_waits_until_it_is_reported_again(network, dispatcher):
+    follow(network)
+    reported(network, west=11.0)
+    revision = decide(network, cells=(0, 2))
+    network.slot()
+    assert network.told("west")["state"] == "silent" and network.told("west")["silent"]
+    assert network.told("west")["fetched_revision"] < revision, "its agent asks, and is handed nothing"
+    assert dispatcher.fate(revision).state == "confirmed", "by the other one that was asked"
+    assert dispatcher.withheld(revision) == ["west"] and dispatcher.withheld(revision + 1) == []
+    network.pass_s(60.0)
+    assert network.told("west")["fault"] == "", "nobody is late for what was kept from it"
+    woken = []
+    dispatcher.fetch("west", network.after["west"], lambda: woken.append("west"))
+    reported(network)
+    assert woken == ["west"]
+    assert dispatcher.fate(revision).why == "no receipt of west yet"
+    network.slot()
+    assert network.told("west")["state"] == "following" and dispatcher.withheld(revision) == []
+
+
+def test_a_person_s_decision_reaches_a_silent_site_too(network, dispatcher):
+    follow(network)
+    reported(network, withhold=False, west=11.0)
+    decide(network)
+    network.slot()
+    assert (network.told("west")["state"], network.told("west")["silent"]) == ("following", True)
+
+
+def test_what_was_taken_back_while_halted_is_not_handed_out_after(network, dispatcher):
+    follow(network)
+    network.answers["west"] = "gone"
+    decide(network)
+    network.slot()
+    dispatcher.halt()
+    network.action = make_action()
+    back = network.slot()
+    dispatcher.release()
+    command = dispatcher.fetch("west", network.after["west"])
+    assert command is not None and command.revision == back

@@ -248,6 +248,9 @@ class Shelf:
         self.sheets[collection, key] = Sheet(body)
         self.puts += 1
 
+    def get(self, collection: str, key: str) -> Sheet | None:
+        return self.sheets.get((collection, key))
+
     def list(self, collection: str) -> list[Sheet]:
         return [sheet for (of, _), sheet in self.sheets.items() if of == collection]
 

@@ -193,6 +193,13 @@ class Tab:
         opened = [one["params"] for one in self._line.events if one.get("method") == "Network.webSocketCreated"]
         return {one["request"]["url"] for one in sent} | {one["url"] for one in opened}
 
+    @property
+    def received(self) -> str:
+        """What came over the page's WebSockets since `open`, as it came."""
+        self.run("0")
+        frames = [one["params"] for one in self._line.events if one.get("method") == "Network.webSocketFrameReceived"]
+        return "\n".join(one["response"]["payloadData"] for one in frames)
+
     def close(self) -> None:
         """Closes the page, and with it its lines to the server."""
         self._line.call("Page.close")

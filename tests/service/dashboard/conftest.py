@@ -1,13 +1,11 @@
 """The dashboard over a server without a loop: its slots are told, its decisions can be adopted, and it is served."""
 
-import threading
 from collections.abc import Iterator
 
 import jax.numpy as jnp
 import pytest
-import uvicorn
-from chromium import Chromium, awaited
-from servers import free_port
+from chromium import Chromium
+from on_a_socket import OnASocket
 from service.acting.conftest import Loop, make_verdict
 from twin_stage import CAPACITY, QUIET, Stage, new_stage
 
@@ -30,15 +28,8 @@ class Shop(Stage):
         acting.slices._ground = acting.decisions._ground = Loop(table=table)
         self.secrets["operator"] = self.token("operator")
         self.tenant("acme", "premium")
-        self.port = free_port()
-        self.at = f"http://127.0.0.1:{self.port}"
-        config = uvicorn.Config(
-            self.app, "127.0.0.1", self.port, log_config=None, lifespan="on", timeout_graceful_shutdown=1
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, name="served")
-        self._thread.start()
-        awaited(lambda: self._server.started)
+        self._served = OnASocket(self.app)
+        self.at = self._served.at
 
     def walk(self, slot: int) -> None:
         """A slot in which everybody has gone ten metres east."""
@@ -66,8 +57,7 @@ class Shop(Stage):
         return self.platform.decisions.decided(picture, made).id
 
     def close(self) -> None:
-        self._server.should_exit = True
-        self._thread.join()
+        self._served.close()
         super().close()
 
 

@@ -4,7 +4,7 @@ import json
 
 import msgspec
 import pytest
-from served_here import Server, eventually, publish, report
+from served_here import Server, eventually, forget, publish, report
 from servers import Mosquitto
 
 from twinloop.service.mqtt.client import RECEIVE_MAXIMUM
@@ -109,3 +109,43 @@ def test_a_message_that_breaks_the_program_is_refused_and_holds_up_nobody(server
     publish(broker, TOPIC, report(2))
     server.arrived.get(timeout=30)
     assert server.events() == [("west", 2)]
+
+
+def test_a_sites_topic_takes_no_cells_of_another_site(server, broker):
+    rows = [{"kind": "cell", "id": f"{site}-macro", "values": {"load": 0.5}} for site in ("west", "east")]
+    publish(broker, TOPIC, json.dumps({"sequence": 1, "rows": rows}).encode())
+    assert server.arrived.get(timeout=30)[1] == ["west-macro"]
+    eventually(lambda: server.storage.refusals.newest())
+    (refused,) = server.storage.refusals.newest()
+    assert refused.reason.startswith("cell 'east-macro' belongs to site east, and this was sent for site west")
+
+
+def test_nothing_is_decoded_before_there_is_room_for_it(server, broker):
+    server.stand.backlog = 10**9
+    publish(broker, TOPIC, b'{"source": "west", ')
+    eventually(lambda: server.bridge.told()["stalled"])
+    assert server.storage.refusals.newest() == []
+    server.stand.backlog = 0
+    eventually(lambda: server.storage.refusals.newest())
+
+
+def test_a_message_that_could_never_wait_is_refused_and_holds_up_nobody(open_server, broker):
+    forget(broker, "twinloop-here")
+    server = open_server(broker.url, waiting_bytes=2**16)
+    server.connect()
+    publish(broker, TOPIC, report(1).ljust(2**16 + 1))
+    publish(broker, TOPIC, report(2))
+    server.arrived.get(timeout=30)
+    assert server.events() == [("west", 2)]
+    (refused,) = server.storage.refusals.newest()
+    assert "the message has 65,537 bytes; at most 65,536 are taken" in refused.reason
+
+
+def test_messages_beyond_the_bytes_that_may_wait_come_again(server, broker, monkeypatch):
+    monkeypatch.setattr("twinloop.service.mqtt.inward.MOST_AHEAD_BYTES", 10 * len(report(1)))
+    server.stand.backlog = 10**9
+    publish(broker, TOPIC, b"".join(report(number) + b"\n" for number in range(30)), "-l")
+    eventually(lambda: server.bridge.told()["received"] >= 9)
+    assert server.bridge.told()["waiting"] <= 10
+    server.stand.backlog = 0
+    eventually(lambda: {sequence for _, sequence in server.events()} == set(range(30)))

@@ -84,9 +84,10 @@ def _play(
         (folder / "agent-token").write_text(made.json()["secret"], encoding="utf-8")
         sites = [part for site in SITES for part in ("--site", site)]
         agents = ["agent", "three-sites", "--server", address, "--token-file", str(folder / "agent-token"), *sites]
+        began_s = time.time()
         processes.append(_start(folder, "agents", agents))
         told.print("starting the agents of three sites")
-        _wait_for(processes[1], folder / "agents.log", lambda: _count(client) > 0)
+        _wait_for(processes[1], folder / "agents.log", lambda: _is_heard(client, began_s))
         told.print(f"people are moving: {address}", style="bold")
         told.print(f"sign in with: {admin}", soft_wrap=True)
         if browser:
@@ -122,13 +123,14 @@ def _answers(client: "httpx.Client", path: str) -> bool:
         return False
 
 
-def _count(client: "httpx.Client") -> int:
+def _is_heard(client: "httpx.Client", since_s: float) -> bool:
+    """Whether any site has reported since: people of an earlier run stand where they stood."""
     import httpx
 
     try:
-        return int(client.get("/system").json()["users"])
+        return any(one["last_s"] >= since_s for one in client.get("/ingest/sources").json()["sources"])
     except httpx.TransportError:
-        return 0
+        return False
 
 
 def _stay(processes: "list[subprocess.Popen[bytes]]", folder: Path, seconds: float | None) -> None:

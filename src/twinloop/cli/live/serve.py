@@ -108,8 +108,10 @@ def serve(
         telemetry=None if telemetry is None else {"endpoint": telemetry},
     )
     begin_logging(verbose)
-    if token_file is not None and not os.access(token_file.parent, os.W_OK):
-        raise OutputError(f"--token-file {token_file} cannot be written: there is no such folder, or it is not yours")
+    if token_file is not None and (token_file.is_dir() or not _may_write_in(token_file.parent)):
+        raise OutputError(
+            f"--token-file {token_file} cannot be written: it is a folder, or in none that is yours; give another"
+        )
     told = Console(stderr=True, highlight=False)
     loaded = scenarios.load(chosen.scenario)
 
@@ -135,6 +137,10 @@ def _tls(certificate: Path | None, key: Path | None) -> dict[str, Path] | None:
     if certificate is None or key is None:
         raise typer.BadParameter("--tls-certificate and --tls-key go together; give both")
     return {"certificate": certificate, "key": key}
+
+
+def _may_write_in(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.W_OK)
 
 
 def _write_secret(path: Path, secret: str) -> None:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from twinloop.network.formats.blocks import Block, blocks_of
 from twinloop.network.formats.decoding import REFUSED_TEXT_CHARACTERS, ROW_TEXT_CHARACTERS
+from twinloop.network.formats.few import Line, few_plain
 from twinloop.network.formats.names import (
     KINDS,
     PRB_WIDTH_HZ,
@@ -51,14 +52,19 @@ class Accepted:
     ignored: dict[str, int]
 
 
-def check(batch: Batch, now_s: float, *, prb_width_hz: float = PRB_WIDTH_HZ) -> Accepted:
+def check(batch: Batch, now_s: float, *, prb_width_hz: float = PRB_WIDTH_HZ, shift_s: float = 0.0) -> Accepted:
     """What of a batch can go to the twins.
 
-    `now_s` is the time of arrival in epoch seconds, taken for rows without a time. `prb_width_hz` is the width of the
+    `now_s` is the time of arrival in epoch seconds, taken for rows without a time; `shift_s` is added to the time of
+    all others, which a clock gave that is so many seconds behind. `prb_width_hz` is the width of the
     resource blocks that `RRU.PrbUsedDl` counts (360 kHz at a subcarrier spacing of 30 kHz). A row is refused whole,
     with the reason, where its kind, a name or its id is unknown or unfit, its time is not finite or negative, or a
     value is not finite, outside of its attribute's range, or not whole where only whole numbers make sense.
     """
+    plain = few_plain(batch, now_s, shift_s, LATEST_S)
+    if plain is not None:
+        rows = tuple(_of_lines(kind, plain[kind]) for kind in KINDS.values() if kind in plain)
+        return Accepted(rows, (), tuple(batch.receipts), {})
     refused = list(batch.refused)
     room = REFUSED_TEXT_CHARACTERS - sum(len(refusal.row) for refusal in refused)
     found: dict[str, list[Rows]] = {}
@@ -66,7 +72,7 @@ def check(batch: Batch, now_s: float, *, prb_width_hz: float = PRB_WIDTH_HZ) -> 
     for block in blocks_of(batch):
         faults = dict(block.faults)
         if block.kind in KINDS:
-            rows = _checked(block, now_s, prb_width_hz, faults, ignored)
+            rows = _checked(block, now_s, shift_s, prb_width_hz, faults, ignored)
             if rows.ids:
                 found.setdefault(rows.kind, []).append(rows)
         for row in sorted(faults):
@@ -78,13 +84,26 @@ def check(batch: Batch, now_s: float, *, prb_width_hz: float = PRB_WIDTH_HZ) -> 
     return Accepted(rows, tuple(refused), tuple(batch.receipts), ignored)
 
 
-def _checked(block: Block, now_s: float, prb_width_hz: float, faults: dict[int, str], ignored: dict[str, int]) -> Rows:
+def _of_lines(kind: str, lines: Sequence[Line]) -> Rows:
+    ids, time_s, value, slices, groups = zip(*lines, strict=True)
+    return Rows(kind, list(ids), np.array(time_s, np.float64), np.array(value, np.float32), list(slices), list(groups))
+
+
+def _checked(
+    block: Block,
+    now_s: float,
+    shift_s: float,
+    prb_width_hz: float,
+    faults: dict[int, str],
+    ignored: dict[str, int],
+) -> Rows:
     """Rows of a block that are in order; fills `faults` (row to reason, first reason counts) and `ignored`."""
     words = vocabulary(block.kind)
     count = len(block.ids)
     _check_names(block, faults)
     time_s, absent = _numbers(block.time_s, count)
     _note(faults, ~absent & ~((time_s >= 0) & (time_s < LATEST_S)), lambda row: _time_fault(time_s[row]))
+    time_s += shift_s
     time_s[absent] = now_s
     number = np.array(block.given, np.float64)
     present = ~np.isnan(number)

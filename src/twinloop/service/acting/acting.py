@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from twinloop.decision import Appraisal
 from twinloop.loop import Loop, LoopState
+from twinloop.network import Request
 from twinloop.network.formats import Receipt
 from twinloop.runs import admission
 from twinloop.scenario import SLOT_S, Scenario
-from twinloop.service.acting.decisions import Decisions, Standing
+from twinloop.service.acting.decisions import Decisions
 from twinloop.service.acting.dispatch import Dispatcher, Mode, Patience
 from twinloop.service.acting.effect import Aftermath, Effects, Efficiency, capacity_bps
 from twinloop.service.acting.limits import Authority, Limits
@@ -37,6 +39,8 @@ _TRUST = "trust"
 _BEGUN = ("acting", "begun")
 _LONGEST_WAIT_S = 30.0
 _ORDER_SALT = 29
+TRAVEL_S = 3.0
+"""So long a report may be under way; *ours*."""
 MOST_UNSEEN = 2
 """So many decisions in a row whose effect later reports do not show, and a site is distrusted."""
 Result = TypeVar("Result")
@@ -76,23 +80,23 @@ class LoopGround:
     def adopt(self, approved: Approved) -> tuple[int, int]:
         """See `decisions.Ground`."""
         runner = self._runner
-        if runner.deciding is None:
-            raise DecisionError("what decides is still being compiled; try again in a minute")
-        if runner.distrust:
+        if runner.deciding is not None and runner.distrust:
             raise DecisionError(f"the twins are not trusted now: {runner.distrust}; try again when reports come")
-        runner.state, code = runner.deciding.adopt(runner.loop, runner.state, approved)
-        if code == 0:
-            self._moved()
-        return int(code), int(runner.state.pending.revision) + 1
+        return self.stand_again(approved), int(runner.state.pending.revision) + 1
 
-    def standing(self) -> Standing:
+    def standing(self) -> Approved:
         """See `decisions.Ground`."""
         return self._runner.stands_on
 
-    def stand_on(self, standing: Standing) -> None:
-        """See `decisions.Ground`."""
-        self._runner.stand_on(standing)
-        self._moved()
+    def stand_again(self, before: Approved) -> int:
+        """See `decisions.Ground`. Raises DecisionError where nothing could be decided yet."""
+        runner = self._runner
+        if runner.deciding is None:
+            raise DecisionError("what decides is still being compiled; try again in a minute")
+        code = runner.stand_on(runner.deciding, before)
+        if code == 0:
+            self._moved()
+        return code
 
     def now(self) -> tuple[Loop[Any], LoopState]:
         """See `slices.Ground`."""
@@ -118,7 +122,8 @@ class Acting:
     ) -> None:
         settings.limits.require_known([entry.name for entry in scenario.slices])
         ground = LoopGround(runner, self._moved)
-        self.dispatcher = Dispatcher(Orders(scenario), clock, settings.patience)
+        self.orders = Orders(scenario)
+        self.dispatcher = Dispatcher(self.orders, clock, settings.patience)
         self.authority = Authority(records, clock, (settings.mode, settings.limits), self.dispatcher)
         self.effects = Effects(_cells_of(scenario), round(scenario.window / SLOT_S))
         self.decisions = Decisions(records, clock, ground, self.authority, self.effects, 2 * scenario.window)
@@ -157,16 +162,19 @@ class Acting:
     def lived(self, slot: Slot) -> None:
         """After every slot, on the loop's thread: commands go out, and what became of earlier ones is drawn up.
 
-        Nothing is asked of a network before something was decided. In a slot that did not decide, users and their
-        flows are left to the sites.
+        Nothing is asked of a network before something was decided. In a slot that did not decide, and where nothing is
+        done without asking, users and their flows are left to the sites.
         """
+        silent_s = max(self._runner.pace.stale_s, quiet_s(self._runner.state.collection.request) + TRAVEL_S)
+        reported_s = self.orders.reported_s(slot.picture)
+        self.dispatcher.mirrored(reported_s, silent_s, withhold=self.authority.mode == "act")
         if self._begun:
-            flows = self.authority.mode == "act" and not slot.held
+            flows = self.authority.acts and not slot.held
             self.dispatcher.offer(slot.order, slot.revision, slot.picture, flows=flows)
         if int(self._runner.state.pending.effect) == _ROLLED_BACK:
             self.decisions.postpone(slot.revision)
         self.effects.note(slot.picture, self._runner.members.user_group)
-        if not self.decisions.follow(self.dispatcher.fate):
+        if not self.decisions.follow(self.dispatcher.fate, self.dispatcher.withheld):
             self.dispatcher.set_aside()
         news = self.effects.news()
         self.decisions.became(news)
@@ -247,6 +255,17 @@ def _cells_of(scenario: Scenario) -> dict[str, list[int]]:
         site: [row for row, cell in enumerate(cells) if cell.server in servers]
         for site, servers in sites_of(scenario).items()
     }
+
+
+def quiet_s(request: Request) -> float:
+    """The longest time in s in which a site that reports as it is asked may say nothing at all of its cells and
+    servers; inf where it need never.
+    """
+    quiet: list[float] = []
+    for asked in jax.device_get((request.cells, request.servers)):
+        certain_s = np.where(asked.delta < 0, asked.period_s, asked.max_age_s)[:, asked.enabled]
+        quiet.append(float(certain_s.min(axis=1, initial=np.inf).max(initial=0.0)))
+    return min(quiet)
 
 
 def _say_failure(done: Any) -> None:

@@ -10,17 +10,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
 import numpy as np
 
-from twinloop.decision import Appraisal, Reservation
+from twinloop.decision import Appraisal
 from twinloop.service.acting.dispatch import Fate, Mode
 from twinloop.service.acting.effect import Aftermath, Held
 from twinloop.service.acting.limits import HOUR_S, Limits
 from twinloop.service.acting.record import FINAL, Decision, DecisionError, decision_of, written
 from twinloop.service.live import Picture
+from twinloop.service.security import OrderedRecordsPort
 from twinloop.validation import RESULTS, Approved, Verdict
 
 _log = logging.getLogger("twinloop.decisions")
@@ -31,37 +32,6 @@ LONGEST_COMMENT = 2000
 _PAGE = 200
 _MOST_PAGES = 25
 Result = TypeVar("Result")
-Standing: TypeAlias = "tuple[Reservation, Approved]"
-"""What a loop stands on: the reservation of the window, and the action of the slot."""
-
-
-@runtime_checkable
-class Kept(Protocol):
-    """A decision as it is kept."""
-
-    @property
-    def body(self) -> str:
-        """Its text, JSON."""
-        ...
-
-
-@runtime_checkable
-class RecordsPort(Protocol):
-    """Where decisions are kept, in the order in which they were made."""
-
-    def later(self, collection: str, key: str, body: str, *, state: str, at_s: float | None) -> "Future[Any]":
-        """Keeps a document as one of the time `at_s`; the future is done once it is durable."""
-        ...
-
-    def newest(
-        self, collection: str, limit: int, *, state: str | None = None, before: tuple[float, str] | None = None
-    ) -> Sequence[Kept]:
-        """Documents, newest first, from before a time and key."""
-        ...
-
-    def get(self, collection: str, key: str) -> Kept | None:
-        """A document, None where there is none."""
-        ...
 
 
 @runtime_checkable
@@ -78,12 +48,14 @@ class Ground(Protocol):
         """
         ...
 
-    def standing(self) -> Standing:
+    def standing(self) -> Approved:
         """What the loop stands on now; on the loop's thread."""
         ...
 
-    def stand_on(self, standing: Standing) -> None:
-        """Has the loop stand on that again; on the loop's thread."""
+    def stand_again(self, before: Approved) -> int:
+        """Has the loop stand again on what it stood on before, if that is still safe, however old the twins are: the
+        code of `RESULTS`. On the loop's thread.
+        """
         ...
 
 
@@ -138,7 +110,7 @@ class Decisions:
 
     def __init__(
         self,
-        records: RecordsPort,
+        records: OrderedRecordsPort,
         clock: Callable[[], float],
         ground: Ground,
         authority: AuthorityPort,
@@ -154,7 +126,7 @@ class Decisions:
         self._effects = effects
         self._consents: dict[str, Consent] = {}
         self._approving: dict[str, tuple[str, Consent]] = {}
-        self._confirmed_standing: Standing | None = None
+        self._confirmed_standing: Approved | None = None
         self._lock = threading.RLock()
 
     @property
@@ -244,18 +216,21 @@ class Decisions:
                     self._move(self.recent[name], "superseded", "loop", why)
                     self._keep(self.recent[name])
 
-    def follow(self, fate: Callable[[int], Fate]) -> bool:
-        """What became of what was asked of the network; on the loop's thread, after every slot. True where a decision
-        was rolled back.
+    def follow(
+        self, fate: Callable[[int], Fate], withheld: Callable[[int], Sequence[str]] = lambda revision: ()
+    ) -> bool:
+        """What became of what was asked of the network, and from which silent sites it is withheld; on the loop's
+        thread, after every slot. True where a decision was rolled back.
         """
         with self._lock:
             self._expire()
             for decision in [one for one in self.recent.values() if one.state == "adopted"]:
                 found = fate(decision.revision or 0)
+                self._note_withheld(decision, withheld(decision.revision or 0))
                 if self.mode == "halted":
                     self._roll_back(decision, "the kill switch was pressed before every site had confirmed it")
                 elif found.state == "failed":
-                    self._roll_back(decision, f"the last confirmed decision is asked for again; {found.why}")
+                    self._roll_back(decision, found.why, "the last confirmed decision is asked for again; ")
                 elif found.state == "confirmed":
                     self._confirm(decision)
                 else:
@@ -263,6 +238,14 @@ class Decisions:
                 self._keep(decision)
                 return decision.state == "rolled_back"
         return False
+
+    def _note_withheld(self, decision: Decision, sites: Sequence[str]) -> None:
+        if list(sites) == decision.withheld:
+            return
+        decision.withheld = list(sites)
+        said = f"silent: the order of {', '.join(sites)} waits until cells and servers there are reported again"
+        self._move(decision, decision.state, "server", said if sites else "no site is silent any more")
+        self._keep(decision)
 
     def _expire(self) -> None:
         for decision in [self.recent[name] for name in self._consents]:
@@ -377,13 +360,17 @@ class Decisions:
         self._move(decision, "confirmed", "network", "")
         self._effects.confirmed(decision.id)
 
-    def _roll_back(self, decision: Decision, why: str) -> None:
-        if self._confirmed_standing is not None:
-            self._ground.stand_on(self._confirmed_standing)
-        self._confirmed_standing = None
+    def _roll_back(self, decision: Decision, why: str, done: str = "") -> None:
+        """What was confirmed last stands again if it is still safe, said with `done`; else what stands is held."""
+        before, self._confirmed_standing = self._confirmed_standing, None
+        code = 0 if before is None else self._ground.stand_again(before)
         self._effects.dropped(decision.id)
-        self._move(decision, "rolled_back", "network", why)
-        _log.warning("decision %s is rolled back: %s", decision.id, why)
+        if code == 0:
+            self._move(decision, "rolled_back", "network", f"{done}{why}")
+        else:
+            said = f"{why}; could not be rolled back: {RESULTS[code]}; it stands until the next window"
+            self._move(decision, "failed", "network", said)
+        _log.warning("decision %s is %s: %s", decision.id, decision.state, decision.why)
 
     def _let_go(self, decision: Decision) -> None:
         """Whoever was approving is done; what was not carried out waits again."""

@@ -5,7 +5,7 @@ The states of a site and what leads from one to another are written down in docs
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -69,7 +69,8 @@ class Site:
     `unanswered` are numbers and times of commands since the last one that the site told of. `fault` is why it does not
     do what is wanted now, and `mute` whether that is because it says nothing. Whoever is set `aside` is not waited for
     until it does what is wanted; whoever is `distrusted` is not believed until a person says so. `pushed` sites get
-    commands delivered and are there while that works.
+    commands delivered and are there while that works. Its cells and servers were last measured at `reported_s`; it is
+    `silent` where that is too long ago, and its order is then `withheld` if nothing may be asked of such sites.
     """
 
     name: str
@@ -90,6 +91,9 @@ class Site:
     aside: str = ""
     distrusted: str = ""
     pushed: bool = False
+    reported_s: float = _NEVER
+    silent: bool = False
+    withheld: bool = False
     waiters: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     @property
@@ -99,12 +103,16 @@ class Site:
 
 
 class Dispatcher:
-    """Keeps what every site shall do, hands it out when asked, and knows what the network as a whole follows."""
+    """Keeps what every site shall do, hands it out when asked, and knows what the network as a whole follows.
+
+    `halting` is called when the kill switch is pressed, by whoever has what was handed out on its way.
+    """
 
     def __init__(self, orders: Orders, clock: Callable[[], float], patience: Patience | None = None) -> None:
         self.sites = {name: Site(name) for name in orders.sites}
         self.patience = patience or Patience()
         self.halted = False
+        self.halting: Callable[[], None] = lambda: None
         self._orders = orders
         self._clock = clock
         self._asked = 0
@@ -119,16 +127,36 @@ class Dispatcher:
         commands = self._orders.write(action, revision, picture, now, flows=flows)
         awake: list[Callable[[], None]] = []
         with self._lock:
-            if self.halted:
-                return
-            self._asked = revision
+            self._asked = self._asked if self.halted else revision
             for name, command in commands.items():
                 site = self.sites[name]
                 self._review(site, now)
-                if self._take_over(site, command, now):
+                if self._take_over(site, command, now) and self._may_ask(site):
                     awake, site.waiters = awake + site.waiters, []
         for wake in awake:
             wake()
+
+    def mirrored(self, reported_s: Mapping[str, float], longest_s: float, *, withhold: bool) -> None:
+        """When each site's cells and servers were last measured, epoch seconds, and after how many seconds without it
+        is silent. With `withhold` a silent site is handed nothing, and not waited for, until it is heard of again.
+        """
+        now = self._clock()
+        awake: list[Callable[[], None]] = []
+        with self._lock:
+            for site in self.sites.values():
+                site.reported_s = reported_s[site.name]
+                site.silent = now - site.reported_s > longest_s
+                if site.withheld and not (site.silent and withhold):
+                    self._anew(site)
+                    awake, site.waiters = awake + site.waiters, []
+                site.withheld = site.silent and withhold
+        for wake in awake:
+            wake()
+
+    def withheld(self, revision: int) -> list[str]:
+        """Sites that order `revision` has to wait for because they are silent."""
+        with self._lock:
+            return [site.name for site in self.sites.values() if site.withheld and site.slices_revision >= revision]
 
     def fetch(self, site: str, after: int, wake: Callable[[], None] | None = None) -> Command | None:
         """The command of a site if it is another than number `after`; else None, and `wake` is called once there is
@@ -216,6 +244,7 @@ class Dispatcher:
         """From when this returns nothing new is handed out."""
         with self._lock:
             self.halted = True
+        self.halting()
 
     def release(self) -> None:
         """Goes on; nobody is late for what could not be fetched."""
@@ -236,6 +265,8 @@ class Dispatcher:
                     "site": site.name,
                     "state": self._state(site),
                     "heard_s": site.heard_s if site.heard_s > 0 else None,
+                    "reported_s": site.reported_s if site.reported_s > 0 else None,
+                    "silent": site.silent,
                     "wanted_revision": None if site.wanted is None else site.wanted.revision,
                     "fetched_revision": site.fetched_revision,
                     "receipt_revision": site.receipt_revision,
@@ -254,6 +285,8 @@ class Dispatcher:
             return "distrusted"
         if not self._is_there(site):
             return "away"
+        if site.withheld:
+            return "silent"
         if site.aside or site.fault:
             return "aside" if site.aside else "failing"
         return "following" if site.follows else "idle" if site.wanted is None else "asked"
@@ -262,7 +295,11 @@ class Dispatcher:
         return site.pushed or bool(site.waiters) or self._clock() - site.heard_s < self.patience.silent_s
 
     def _counted(self) -> list[Site]:
-        return [site for site in self.sites.values() if self._is_there(site) and not site.aside and not site.distrusted]
+        there = [site for site in self.sites.values() if self._is_there(site) and not site.withheld]
+        return [site for site in there if not site.aside and not site.distrusted]
+
+    def _may_ask(self, site: Site) -> bool:
+        return not self.halted and not site.withheld
 
     def _heard(self, site: Site) -> None:
         if not self._is_there(site):
@@ -276,7 +313,7 @@ class Dispatcher:
         site.unanswered = [(revision, now) for revision, _ in site.unanswered]
 
     def _handed(self, site: Site, after: int, wake: Callable[[], None] | None) -> Command | None:
-        if site.wanted is not None and site.wanted.revision != after and not self.halted:
+        if site.wanted is not None and site.wanted.revision != after and self._may_ask(site):
             site.fetched_revision, site.fetched_s = site.wanted.revision, self._clock()
             return site.wanted
         if wake is not None:
@@ -306,7 +343,7 @@ class Dispatcher:
         site.fault = ""
 
     def _again(self, site: Site, now: float) -> bool:
-        if site.fault or site.aside or not self._is_there(site):
+        if site.fault or site.aside or not self._may_ask(site) or not self._is_there(site):
             return False
         if site.result == "failed" and site.wanted is not None and site.receipt_revision == site.wanted.revision:
             return True
@@ -315,7 +352,7 @@ class Dispatcher:
     def _review(self, site: Site, now: float) -> None:
         """Finds the site at fault where it had all its time and said nothing."""
         asked = self.patience.retries + 1
-        if site.fault or site.aside or not site.unanswered or not self._is_there(site):
+        if not site.unanswered or site.fault or site.aside or not self._may_ask(site) or not self._is_there(site):
             return
         if now - site.unanswered[0][1] >= self.patience.timeout_s * asked:
             took = "fetched it and" if site.fetched_revision >= site.unanswered[0][0] else "did not fetch it, and"

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from twinloop.errors import StorageError, TwinloopError
 from twinloop.service.acting.dispatch import Mode
 from twinloop.service.acting.record import Decision, DecisionError
+from twinloop.service.security import RecordsPort
 
 _log = logging.getLogger("twinloop.acting")
 COLLECTION, KEY = "acting", "authority"
@@ -111,29 +112,6 @@ class Limits(BaseModel):
 
 
 @runtime_checkable
-class KeptRecord(Protocol):
-    """A document as kept."""
-
-    @property
-    def body(self) -> str:
-        """Its text, JSON."""
-        ...
-
-
-@runtime_checkable
-class RecordsPort(Protocol):
-    """Where mode and limits are kept. What `put` has answered is durable."""
-
-    def put(self, collection: str, key: str, body: str) -> int:
-        """Writes a document."""
-        ...
-
-    def get(self, collection: str, key: str) -> KeptRecord | None:
-        """A document, None where there is none."""
-        ...
-
-
-@runtime_checkable
 class Switch(Protocol):
     """What stops and goes on with the kill switch."""
 
@@ -179,6 +157,11 @@ class Authority:
     def limits(self) -> Limits:
         """Limits of what is automatic."""
         return self._limits
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything is done now without asking: in mode act, and in no blackout."""
+        return self.mode == "act" and not self._limits.blackout_at(self._clock())
 
     def set_mode(self, mode: Mode) -> None:
         """Changes the mode; durable when this returns. Raises DecisionError while the kill switch is on."""

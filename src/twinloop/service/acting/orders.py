@@ -41,6 +41,15 @@ class Orders:
         """Names of the sites."""
         return tuple(self._pools)
 
+    def reported_s(self, picture: Picture) -> dict[str, float]:
+        """When any cell or server of each site was last measured, epoch seconds; -inf for never."""
+        newest = [kind.slot.max(axis=1, initial=-1) for kind in (picture.cells, picture.servers)]
+        slots = {
+            site: max(int(slot[row]) for slot, pool in zip(newest, pools, strict=True) for row in pool.values())
+            for site, pools in self._pools.items()
+        }
+        return {site: picture.time_s(slot) if slot >= 0 else float("-inf") for site, slot in slots.items()}
+
     def write(
         self, action: Action, revision: int, picture: Picture, issued_s: float, *, flows: bool
     ) -> dict[str, Command]:

@@ -16,7 +16,9 @@ from twinloop.service.acting.dispatch import Mode
 from twinloop.service.live import Picture
 from twinloop.validation import RESULTS, Verdict
 
-FINAL = frozenset({"kept", "rejected", "expired", "superseded", "refused", "confirmed", "rolled_back", "applied"})
+FINAL = frozenset(
+    {"kept", "rejected", "expired", "superseded", "refused", "confirmed", "rolled_back", "failed", "applied"}
+)
 LEAST_CHANGE = 1e-3
 """A proposal that moves less of every cell and server than this is what stands already."""
 Shares = dict[str, dict[str, float]]
@@ -33,11 +35,13 @@ class Decision:
 
     `state`: kept (the standing decision was better, or is the same), waiting (for a person), approving (a person has
     consented, the loop is being asked), adopted (asked of the network), and the ends: confirmed (the network follows),
-    applied (a slice's order), rejected, refused (no longer safe), superseded, expired, rolled_back.
+    applied (a slice's order), rejected, refused (no longer safe), superseded, expired, rolled_back, failed (the network
+    did not follow, and what stood before is no longer safe).
 
     `proposals` has the verdict on every candidate of the window, the standing decision first: its score, whether it is
     safe, and what its method says of it. Satisfaction is the mean over `slots_before` slots before it was asked for and
-    over `slots_after` slots after it was confirmed. `effect` is what later reports show, site by site.
+    over `slots_after` slots after it was confirmed. `effect` is what later reports show, site by site. `withheld` are
+    sites for which its order waits because they are silent.
     """
 
     id: str
@@ -68,6 +72,7 @@ class Decision:
     satisfaction_after: float | None = None
     slots_after: int = 0
     effect: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    withheld: list[str] = field(default_factory=list[str])
     history: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @property

@@ -9,7 +9,7 @@ import hmac
 import json
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
@@ -22,12 +22,13 @@ from twinloop.errors import FormatError, TwinloopError
 from twinloop.network import Command
 from twinloop.network.formats import Receipt
 from twinloop.service.acting.dispatch import Dispatcher
-from twinloop.service.security import Reply, TargetRefused
+from twinloop.service.security import RecordsPort, Reply, TargetRefused
 
 _log = logging.getLogger("twinloop.webhooks")
 COLLECTION = "webhooks"
 LONGEST_CALL_S = 15.0
 SIGNATURE = "Twinloop-Signature"
+_HALTED = "the kill switch was pressed"
 _json = msgspec.json.Encoder()
 _receipt = msgspec.json.Decoder(Receipt)
 
@@ -60,38 +61,6 @@ class Pace:
 
     tries: int = 4
     first_s: float = 1.0
-
-
-@runtime_checkable
-class Kept(Protocol):
-    """A document as kept."""
-
-    @property
-    def key(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def body(self) -> str:
-        """Its text, JSON."""
-        ...
-
-
-@runtime_checkable
-class RecordsPort(Protocol):
-    """Where webhooks are kept. What `put` has answered is durable."""
-
-    def put(self, collection: str, key: str, body: str) -> int:
-        """Writes a document."""
-        ...
-
-    def list(self, collection: str) -> Sequence[Kept]:
-        """Every document of a collection."""
-        ...
-
-    def delete(self, collection: str, key: str) -> None:
-        """Removes a document."""
-        ...
 
 
 @runtime_checkable
@@ -133,10 +102,12 @@ class Webhooks:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._calls: set[asyncio.Task[Reply]] = set()
 
     def start(self) -> None:
         """Begins to deliver what was registered before."""
         self._loop = asyncio.new_event_loop()
+        self._dispatcher.halting = self._break_off
         self._thread = threading.Thread(target=self._loop.run_forever, name="webhooks", daemon=True)
         self._thread.start()
         for record in self._records.list(COLLECTION):
@@ -149,10 +120,10 @@ class Webhooks:
         if self._loop is None or self._thread is None:
             return
         asyncio.run_coroutine_threadsafe(self._end_all(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        served, self._loop = self._loop, None
+        served.call_soon_threadsafe(served.stop)
         self._thread.join()
-        self._loop.close()
-        self._loop = None
+        served.close()
 
     def register(self, site: str, order: WebhookOrder) -> Webhook:
         """From now on commands of the site are sent there. Raises TargetRefused where that may not be called,
@@ -206,11 +177,12 @@ class Webhooks:
         after = -1
         while True:
             command = await self._next(hook.site, after)
-            after = command.revision
+            done = True
             try:
-                await self._deliver(hook, secret, command)
+                done = await self._deliver(hook, secret, command)
             except Exception:
                 _log.exception("the webhook of site %s failed", hook.site)
+            after = command.revision if done else after
 
     async def _next(self, site: str, after: int) -> Command:
         loop = asyncio.get_running_loop()
@@ -228,26 +200,27 @@ class Webhooks:
             finally:
                 self._dispatcher.leave(site, wake)
 
-    async def _deliver(self, hook: Webhook, secret: bytes, command: Command) -> None:
-        """Tries until it has reached the site, or another command is wanted by then."""
+    async def _deliver(self, hook: Webhook, secret: bytes, command: Command) -> bool:
+        """Tries until it has reached the site, or another command is wanted by then; False where the kill switch came
+        in between.
+        """
         body = _json.encode(command)
         why = ""
         for attempt in range(self._pace.tries):
             if attempt:
                 await self._sleep(self._pace.first_s * 2 ** (attempt - 1))
                 if self._overtaken(hook.site, command):
-                    return
-            if self._dispatcher.halted:
-                return
-            why = await self._call(hook, secret, command, body)
-            if not why:
-                return
+                    return True
+            why = _HALTED if self._dispatcher.halted else await self._call(hook, secret, command, body)
+            if why in ("", _HALTED):
+                return not why
         hook.failed += 1
         hook.state, hook.detail = "failing", why
         self._dispatcher.reached(hook.site, False)
         undelivered = Receipt(revision=command.revision, result="failed", detail=f"not delivered: {why}"[:500])
         self._dispatcher.take(hook.site, [undelivered])
         _log.warning("command %d could not be delivered to site %s: %s", command.revision, hook.site, why)
+        return True
 
     async def _call(self, hook: Webhook, secret: bytes, command: Command, body: bytes) -> str:
         """Why a call did not reach the site, "" where it did."""
@@ -256,14 +229,22 @@ class Webhooks:
             "Twinloop-Revision": str(command.revision),
             SIGNATURE: signature(secret, self._clock(), body),
         }
+        call = asyncio.ensure_future(self._targets.send(hook.url, body, headers))
+        self._calls.add(call)
         try:
-            answer = await asyncio.wait_for(self._targets.send(hook.url, body, headers), LONGEST_CALL_S)
+            answer = await asyncio.wait_for(call, LONGEST_CALL_S)
+        except asyncio.CancelledError:
+            if _is_ending():
+                raise
+            return _HALTED
         except TargetRefused as error:
             return str(error)
         except (TimeoutError, httpx.TimeoutException):
             return "no answer in time"
         except httpx.HTTPError as error:
             return f"{type(error).__name__}: {error}"
+        finally:
+            self._calls.discard(call)
         if not 200 <= answer.status < 300:
             return f"answered {answer.status}"
         hook.delivered += 1
@@ -273,6 +254,11 @@ class Webhooks:
             self._take(hook, answer.body)
         return ""
 
+    def _break_off(self) -> None:
+        """Ends the calls under way, on whatever thread; what they carried is delivered once that may be again."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(lambda: [call.cancel() for call in self._calls])
+
     def _take(self, hook: Webhook, content: bytes) -> None:
         try:
             self._dispatcher.take(hook.site, [_receipt.decode(content)])
@@ -281,7 +267,13 @@ class Webhooks:
 
     def _overtaken(self, site: str, command: Command) -> bool:
         wanted = self._dispatcher.sites[site].wanted
-        return self._dispatcher.halted or wanted is None or wanted.revision != command.revision
+        return wanted is None or wanted.revision != command.revision
+
+
+def _is_ending() -> bool:
+    """Whether whoever delivers is itself to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def signature(secret: bytes, now_s: float, body: bytes) -> str:

@@ -51,7 +51,6 @@ class CmcdLogAgent:
         self._stop = threading.Event()
         self._pause = pause or self._stop.wait
         self._sieve = Sieve()
-        self._plan = -1
         self._planned_s, self._sent_s = float("-inf"), tick()
         self._rows: list[Row] = []
         self._told_bad = 0
@@ -89,7 +88,7 @@ class CmcdLogAgent:
         try:
             if self._site is not None and self._sent_s - self._planned_s >= _PLAN_S:
                 self._planned_s = self._sent_s
-                self._follow(self._site)
+                self._sieve.follow_site(self._site, self._link)
             rows, self._rows = self._rows, []
             if rows:
                 self._put(rows)
@@ -108,9 +107,3 @@ class CmcdLogAgent:
         if columns:
             self._link.put(columns, [])
             self.sent += sum(len(part["ids"]) for part in columns)
-
-    def _follow(self, site: str) -> None:
-        plan = self._link.plan(site, self._plan)
-        if plan is not None:
-            self._sieve.follow(plan)
-            self._plan = plan.revision

@@ -51,7 +51,6 @@ class ReplayAgent:
         self._stop = threading.Event()
         self._pause = pause or self._stop.wait
         self._sieve = Sieve()
-        self._plan = -1
         self._began_s = wall()
         self._first_s, self._last_s = recording.span_s
         self._until_s = self._first_s
@@ -80,7 +79,7 @@ class ReplayAgent:
         self._steps += 1
         try:
             if self._site is not None and self._steps % _PLAN_EVERY_STEPS == 1:
-                self._follow(self._site)
+                self._sieve.follow_site(self._site, self._link)
             if self._until_s <= self._last_s and self._link.waiting < MOST_AHEAD:
                 self._go_on()
             self.done = self._link.send() and self._until_s > self._last_s
@@ -95,12 +94,6 @@ class ReplayAgent:
         for part in self._recording.between(self._until_s, until_s):
             self._put(part)
         self._until_s = max(until_s, self._until_s)
-
-    def _follow(self, site: str) -> None:
-        plan = self._link.plan(site, self._plan)
-        if plan is not None:
-            self._sieve.follow(plan)
-            self._plan = plan.revision
 
     def _put(self, part: Rows) -> None:
         if self._shift:

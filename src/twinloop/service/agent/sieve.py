@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float32, Float64
 
 from twinloop.network import Asked, Plan
 from twinloop.network.formats import KINDS, TABLES, Rows
+from twinloop.service.agent.link import LinkPort
 
 MOST_ENTITIES = 100_000
 """Of which is remembered what was sent; beyond that the longest silent are forgotten, and sent anew."""
@@ -47,15 +48,23 @@ class _Sent:
 class Sieve:
     """Lets through what is due. Without a plan, or for an entity that the plan does not name, that is everything.
 
-    Left out: precision. Values are sent as they were measured, whatever `bits` asks.
+    `revision` is that of the plan, -1 without one. Left out: precision. Values are sent as they were measured, whatever
+    `bits` asks.
     """
 
+    revision: int = -1
     _rules: dict[tuple[str, str], _Rules] = field(default_factory=dict[tuple[str, str], _Rules])
     _sent: OrderedDict[tuple[str, str], _Sent] = field(default_factory=OrderedDict[tuple[str, str], _Sent])
 
+    def follow_site(self, site: str, link: LinkPort) -> None:
+        """Goes by the plan of a site, if it is another by now. Raises LinkError."""
+        plan = link.plan(site, self.revision)
+        if plan is not None:
+            self.follow(plan)
+
     def follow(self, plan: Plan) -> None:
         """Goes by another plan from now on."""
-        self._rules = {}
+        self.revision, self._rules = plan.revision, {}
         for part in plan.parts:
             if part.kind in KINDS:
                 rules = _rules_of(part.kind, part.attributes)

@@ -9,12 +9,11 @@ from twinloop.service.analytics.nwdaf import Analytics, Identity, Wish
 from twinloop.service.analytics.problems import ProblemRoute, RefusalError, documented
 from twinloop.service.analytics.routes import nnwdaf_router
 from twinloop.service.analytics.settings import AnalyticsSettings, NotifySettings, Precision
-from twinloop.service.analytics.subscriptions import Document, RecordsPort, Subscriptions
+from twinloop.service.analytics.subscriptions import Subscriptions
 
 __all__ = [
     "Analytics",
     "AnalyticsSettings",
-    "Document",
     "Form",
     "Identities",
     "Identity",
@@ -24,7 +23,6 @@ __all__ = [
     "PlmnId",
     "Precision",
     "ProblemRoute",
-    "RecordsPort",
     "RefusalError",
     "Snssai",
     "Some",

@@ -2,8 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Sequence
-from typing import Generic, Protocol, runtime_checkable
+from typing import Generic
 
 from pydantic import BaseModel, ConfigDict
 
@@ -18,6 +17,7 @@ from twinloop.service.analytics.models import (
 from twinloop.service.analytics.nwdaf import Analytics, Who, Wish
 from twinloop.service.analytics.problems import RefusalError
 from twinloop.service.analytics.thresholds import pause_s
+from twinloop.service.security import RecordsPort
 
 COLLECTION = "nnwdaf-subscriptions"
 FEATURES = "A1AF"
@@ -25,33 +25,6 @@ FEATURES = "A1AF"
 and 16."""
 
 _CODES = {"UNAVAILABLE_DATA", "BOTH_STAT_PRED_NOT_ALLOWED"}
-
-
-@runtime_checkable
-class Document(Protocol):
-    """A document as kept."""
-
-    @property
-    def body(self) -> str:
-        """Its text, JSON here."""
-        ...
-
-
-@runtime_checkable
-class RecordsPort(Protocol):
-    """Documents by collection and key. What `put` has answered is durable."""
-
-    def put(self, collection: str, key: str, body: str) -> object:
-        """Writes a document, in the place of the one before."""
-        ...
-
-    def list(self, collection: str) -> Sequence[Document]:
-        """Every document of a collection."""
-        ...
-
-    def delete(self, collection: str, key: str) -> object:
-        """Removes a document, if there is one."""
-        ...
 
 
 class Kept(BaseModel):

@@ -1,5 +1,6 @@
 """Reports over HTTP: the hot path, without a framework's validation around the one that all reports pass."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -7,14 +8,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from twinloop.network.formats import MAX_BODY_BYTES, decode
+from twinloop.network.formats import decode
 from twinloop.service.api.problems import ProblemError, respond
 from twinloop.service.intake import Ack
 from twinloop.service.live_platform import Platform
 from twinloop.service.security import Guard, Permission, permitted
 
 _MOST_REFUSALS_TOLD = 20
-_USUAL_BYTES = 2**16
 _encode = msgspec.json.Encoder().encode
 
 
@@ -44,13 +44,15 @@ class Reports:
             )
         identity = await permitted(self._guard, self.permission, scope)
         request, intake = Request(scope, receive), self._platform.intake
-        with intake.coming(_size_of(request)):
-            body = await _body(request)
+        declared = _declared(request, intake.most_bytes)
+        with intake.coming(declared) as charge:
+            body = await _body(request, declared, intake.most_bytes, charge)
             batch = decode(body, request.headers.get("content-type", "application/json"))
             identity.require_source(batch.source)
             if batch.receipts:
                 identity.require(Permission.COMMANDS)
-            ack = await intake.submit(batch, len(body))
+            site = batch.source.partition(":")[0] if identity.sources else ""
+            ack = await intake.submit(batch, len(body), site)
         return Response(_encode(told(ack)), media_type="application/json")
 
 
@@ -64,28 +66,29 @@ def told(ack: Ack) -> dict[str, Any]:
     return answer
 
 
-def _size_of(request: Request) -> int:
-    """Bytes that are to come; of who does not say, a batch of middle size is taken for granted."""
+def _declared(request: Request, most_bytes: int) -> int:
+    """Bytes that are to come; 0 of who does not say, and is charged as they come."""
     declared = request.headers.get("content-length", "")
-    size = int(declared) if declared.isdecimal() else _USUAL_BYTES
-    if size > MAX_BODY_BYTES:
-        raise _too_large()
+    size = int(declared) if declared.isdecimal() else 0
+    if size > most_bytes:
+        raise _too_large(most_bytes)
     return size
 
 
-async def _body(request: Request) -> bytes:
-    """The body, refused as soon as it is known to be too large."""
+async def _body(request: Request, charged: int, most_bytes: int, charge: Callable[[int], None]) -> bytes:
+    """The body, refused as soon as it is known to be too large, or more than may come at once."""
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
         size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise _too_large()
+        if size > most_bytes:
+            raise _too_large(most_bytes)
+        if size > charged:
+            charge(size - charged)
+            charged = size
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _too_large() -> ProblemError:
-    return ProblemError(
-        413, f"a batch has at most {MAX_BODY_BYTES} bytes", "send it in parts, each with its own sequence"
-    )
+def _too_large(most_bytes: int) -> ProblemError:
+    return ProblemError(413, f"a batch has at most {most_bytes} bytes", "send it in parts, each with its own sequence")

@@ -52,6 +52,7 @@ async def system(request: Request, _: Annotated[Identity, Depends(Requires(Permi
     platform = platform_of(request)
     runner, picture = platform.runner, platform.picture
     waiting, size = platform.intake.waiting
+    backlog, backlog_bytes = platform.intake.backlog.waiting
     return {
         "version": __version__,
         "scenario": platform.scenario.name,
@@ -74,8 +75,10 @@ async def system(request: Request, _: Annotated[Identity, Depends(Requires(Permi
         "intake": {
             "waiting_events": waiting,
             "waiting_bytes": size,
-            "backlog_events": runner.backlog,
+            "backlog_events": backlog,
+            "backlog_bytes": backlog_bytes,
             "refused_busy": platform.intake.refused_busy,
+            "bounds": platform.intake.bounds.model_dump(),
         },
         "links": {name: told() for name, told in platform.links.items()},
         "timing_s": dict(runner.timing.last_s),

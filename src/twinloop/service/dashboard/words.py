@@ -82,6 +82,7 @@ STATES: Mapping[str, tuple[str, str]] = {
     "superseded": ("superseded", "quiet"),
     "expired": ("expired", "quiet"),
     "rolled_back": ("rolled back", "bad"),
+    "failed": ("failed, still stands", "bad"),
 }
 """What a decision's state means, and its tone."""
 
@@ -104,6 +105,7 @@ SITES: Mapping[str, tuple[str, str]] = {
     "failing": ("fails", "bad"),
     "aside": ("not waited for", "warn"),
     "away": ("away", "bad"),
+    "silent": ("silent, asked nothing", "bad"),
     "distrusted": ("not believed", "bad"),
 }
 """What a site's state means, and its tone."""

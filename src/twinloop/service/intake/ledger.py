@@ -6,14 +6,18 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from twinloop.service.intake.clocks import SourceClock
+
 MOST_SOURCES = 10_000
 MOST_GAPS = 256
-_SKEW_MEMORY = 0.9
 
 
 @dataclass
 class SourceState:
-    """One source. Times are epoch seconds, `skew_s` is our clock less the source's, smoothed.
+    """One source. Times are epoch seconds.
+
+    `skew_s` is our clock less the source's, as far as it is known; `lag_s` how long after its `sent_s` the last batch
+    came, by both clocks. None: it never said when it sent. `skewed` counts batches whose times were corrected.
 
     `gaps` holds [first, last] of sequence numbers that were passed over and have not come; `missing` counts them all.
     """
@@ -29,6 +33,7 @@ class SourceState:
     bytes: int = 0
     highest: int = -1
     skew_s: float | None = None
+    lag_s: float | None = None
     first_s: float = 0.0
     last_s: float = 0.0
     gaps: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
@@ -39,6 +44,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._sources: OrderedDict[str, SourceState] = OrderedDict()
+        self._clocks: dict[str, SourceClock] = {}
         self._lock = threading.Lock()
 
     def sent(self, source: str, now_s: float, sent_s: float | None, size_bytes: int, tolerance_s: float) -> float:
@@ -49,13 +55,12 @@ class Ledger:
             state.bytes += size_bytes
             if sent_s is None:
                 return 0.0
-            skew_s = now_s - sent_s
-            before = skew_s if state.skew_s is None or abs(skew_s - state.skew_s) > tolerance_s else state.skew_s
-            state.skew_s = _SKEW_MEMORY * before + (1.0 - _SKEW_MEMORY) * skew_s
-            if abs(skew_s) <= tolerance_s:
-                return 0.0
-            state.skewed += 1
-            return skew_s
+            state.lag_s = now_s - sent_s
+            clock = self._clocks.setdefault(source, SourceClock())
+            shift_s = clock.shift(now_s, state.lag_s, tolerance_s)
+            state.skew_s = shift_s or clock.off_s
+            state.skewed += shift_s != 0.0
+            return shift_s
 
     def kept(self, source: str, sequence: int, rows: int, refused: int) -> None:
         """Notes a batch that is durable for the first time."""
@@ -100,7 +105,8 @@ class Ledger:
         if state is None:
             state = self._sources[source] = SourceState(source, first_s=now_s)
             while len(self._sources) > MOST_SOURCES:
-                self._sources.popitem(last=False)
+                forgotten, _ = self._sources.popitem(last=False)
+                self._clocks.pop(forgotten, None)
         self._sources.move_to_end(source)
         return state
 

@@ -18,9 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from twinloop.errors import TwinloopError
-from twinloop.network.formats import Accepted, Batch, Receipt, Refusal, Rows, check, pack, unpack
+from twinloop.network.formats import MAX_BODY_BYTES, Accepted, Batch, Receipt, Refusal, Rows, check, pack, unpack
+from twinloop.service.intake.backlog import Backlog
 from twinloop.service.intake.ledger import Ledger
-from twinloop.service.intake.placing import Entity, refusals_of
+from twinloop.service.intake.placing import Entity, Owners, refusals_of
 from twinloop.service.live import Members
 from twinloop.storage import NewEvent, RefusedRow, Storage
 
@@ -59,6 +60,7 @@ class Bounds(BaseModel):
     waiting_bytes: Annotated[int, Field(ge=2**16)] = 64 * 2**20
     waiting_events: Annotated[int, Field(ge=1)] = 20_000
     backlog_events: Annotated[int, Field(ge=1)] = 50_000
+    backlog_bytes: Annotated[int, Field(ge=2**20)] = 256 * 2**20
     skew_tolerance_s: Annotated[float, Field(gt=0)] = 2.0
 
 
@@ -74,7 +76,7 @@ class Intake:
     """Checks batches and commits them in groups, one group at a time, so that events reach the twins in their order.
 
     `deliver(event, received_s, rows)` gets what is durable and new, `receipts(source, receipts)` what sites say;
-    `observed(source, rows)` is told of what was delivered.
+    `observed(source, rows)` is told of what was delivered. `backlog` gives how many of those wait for a slot.
     """
 
     def __init__(
@@ -86,8 +88,10 @@ class Intake:
         receipts: Callable[[str, Sequence[Receipt]], None],
         backlog: Callable[[], int],
         bounds: Bounds | None = None,
+        owners: Owners | None = None,
     ) -> None:
         self.ledger = Ledger()
+        self.backlog = Backlog(backlog)
         self.bounds = bounds or Bounds()
         self.refused_busy = 0
         self.observed: Callable[[str, tuple[Rows, ...]], None] = lambda source, rows: None
@@ -96,7 +100,7 @@ class Intake:
         self._clock = clock
         self._deliver = deliver
         self._receipts = receipts
-        self._backlog = backlog
+        self._owners = owners or Owners({})
         self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
         self._requests = 0
@@ -119,20 +123,35 @@ class Intake:
         """Events and bytes that wait for the disk."""
         return len(self._waiting), self._bytes
 
+    @property
+    def most_bytes(self) -> int:
+        """Of one batch: more could never wait."""
+        return min(MAX_BODY_BYTES, self.bounds.waiting_bytes)
+
     @contextmanager
-    def coming(self, size_bytes: int) -> Generator[None]:
-        """While a request of `size_bytes` is read and kept. Raises BusyError where so much may not come at once."""
+    def coming(self, size_bytes: int) -> Generator[Callable[[int], None]]:
+        """While a request of `size_bytes` is read and kept; gives what charges bytes that it has besides.
+
+        Both raise BusyError where so much may not come at once.
+        """
         if self._requests >= self.bounds.requests:
             self.refused_busy += 1
             raise BusyError("too many reports come at once", 1.0)
-        self.admit(self._coming_bytes + size_bytes)
+        held = 0
+
+        def charge(more_bytes: int) -> None:
+            nonlocal held
+            self.admit(self._coming_bytes + more_bytes)
+            held += more_bytes
+            self._coming_bytes += more_bytes
+
+        charge(size_bytes)
         self._requests += 1
-        self._coming_bytes += size_bytes
         try:
-            yield
+            yield charge
         finally:
             self._requests -= 1
-            self._coming_bytes -= size_bytes
+            self._coming_bytes -= held
 
     def admit(self, size_bytes: int) -> None:
         """Raises BusyError where `size_bytes` more may not wait."""
@@ -141,16 +160,20 @@ class Intake:
         if self._bytes + size_bytes > self.bounds.waiting_bytes or len(self._waiting) >= self.bounds.waiting_events:
             self.refused_busy += 1
             raise BusyError("reports come faster than they can be kept", 1.0)
-        if self._backlog() >= self.bounds.backlog_events:
+        events, size = self.backlog.waiting
+        if events >= self.bounds.backlog_events or size >= self.bounds.backlog_bytes:
             self.refused_busy += 1
             raise BusyError("reports come faster than the twins take them in", 1.0)
 
-    async def submit(self, batch: Batch, size_bytes: int) -> Ack:
-        """Takes a batch in; returns once it is durable. Raises BusyError, or StorageError where it was not kept."""
+    async def submit(self, batch: Batch, size_bytes: int, site: str = "") -> Ack:
+        """Takes a batch in; returns once it is durable. Raises BusyError, or StorageError where it was not kept.
+
+        What is bound to a `site` may not report cells and servers of another.
+        """
         self.admit(size_bytes)
         now = self._clock()
         shift_s = self.ledger.sent(batch.source, now, batch.sent_s, size_bytes, self.bounds.skew_tolerance_s)
-        accepted = self._placed(batch, _shifted(check(batch, now), shift_s))
+        accepted = self._placed(batch, check(batch, now, shift_s=shift_s), site)
         rows = sum(len(part.ids) for part in accepted.rows)
         event = NewEvent(batch.source, batch.sequence, now, rows, pack(accepted.rows))
         ack: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
@@ -160,13 +183,17 @@ class Intake:
             self._committing = asyncio.create_task(self._commit())
         return await ack
 
-    def _placed(self, batch: Batch, accepted: Accepted) -> Accepted:
-        """Without the rows of entities that have no place here."""
+    def _placed(self, batch: Batch, accepted: Accepted, site: str) -> Accepted:
+        """Without the rows of entities that have no place here, or are not this site's to report."""
         rows: list[Rows] = []
         astray: dict[Entity, str] = {}
         for part in accepted.rows:
             names = list(zip(part.ids, part.slices, part.groups, strict=True))
             why = [self._members.why_not(part.kind, name, of, group) for name, of, group in names]
+            if site and part.kind != "users":
+                why = [
+                    one or self._owners.why_not(part.kind, name, site) for one, name in zip(why, part.ids, strict=True)
+                ]
             if any(why):
                 kind = part.kind[:-1]
                 astray |= {(kind, *who): reason for who, reason in zip(names, why, strict=True) if reason}
@@ -201,7 +228,7 @@ class Intake:
             for event in events:
                 rows = unpack(event.payload)
                 self._members.join(rows)
-                self._deliver(event.id, event.received_s, rows)
+                self._pass_on(event.id, event.received_s, rows)
             self._delivered = events[-1].id
         self._doubted = False
 
@@ -212,7 +239,7 @@ class Intake:
         else:
             self.ledger.kept(source, sequence, one.event.rows, len(one.accepted.refused))
             self._delivered = max(self._delivered, number)
-            self._deliver(number, one.event.received_s, one.accepted.rows)
+            self._pass_on(number, one.event.received_s, one.accepted.rows)
             self.observed(source, one.accepted.rows)
             self._keep_refusals(one)
         if one.batch.receipts:
@@ -220,6 +247,10 @@ class Intake:
         if not one.ack.done():
             refused = one.accepted.refused
             one.ack.set_result(Ack(source, sequence, one.event.rows, refused, number is None, number))
+
+    def _pass_on(self, event: int, received_s: float, rows: tuple[Rows, ...]) -> None:
+        self._deliver(event, received_s, rows)
+        self.backlog.add(rows)
 
     def _keep_refusals(self, one: _Waiting) -> None:
         if one.accepted.refused:
@@ -240,12 +271,6 @@ def _say_failure(done: "Future[None]") -> None:
     error = done.exception()
     if error is not None:
         _log.error("refused rows could not be kept: %s", error)
-
-
-def _shifted(accepted: Accepted, by_s: float) -> Accepted:
-    if by_s == 0.0:
-        return accepted
-    return replace(accepted, rows=tuple(replace(part, time_s=part.time_s + by_s) for part in accepted.rows))
 
 
 def _only(part: Rows, at: list[int]) -> Rows:

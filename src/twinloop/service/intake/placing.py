@@ -1,10 +1,11 @@
 """Rows of entities that have no place here: found again in the batch that they came in, so that each can be told."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
 from twinloop.network.formats import Batch, Refusal
+from twinloop.scenario import Scenario
 
 Entity = tuple[str, str, str | None, str | None]
 """Kind (`user`, ...), id, slice and group of a row."""
@@ -12,6 +13,34 @@ Entity = tuple[str, str, str | None, str | None]
 _MOST_TEXTS = 2_000
 _TEXT_CHARACTERS = 2_000
 _encode = msgspec.json.Encoder().encode
+
+
+class Owners:
+    """Whose cells and servers are: `owner` by (`cells` or `servers`, name). Users are nobody's, they roam."""
+
+    def __init__(self, owner: Mapping[tuple[str, str], str]) -> None:
+        self._owner = owner
+        self._sites = frozenset(owner.values())
+
+    def why_not(self, kind: str, name: str, site: str) -> str:
+        """Why `site` may not report a cell or server, "" where it may: its own, one of no site, or it is no site."""
+        owner = self._owner.get((kind, name), site)
+        if owner == site or site not in self._sites:
+            return ""
+        return (
+            f"{kind[:-1]} {name!r} belongs to site {owner}, and this was sent for site {site}; "
+            f"have {owner} report it, with a token or topic of its own"
+        )
+
+
+def owners_of(scenario: Scenario, sites: Mapping[str, Sequence[str]]) -> Owners:
+    """The owners of a scenario's cells and servers; `sites` are servers by site, and cells go with their server."""
+    of_server = {server: site for site, servers in sites.items() for server in servers}
+    owners = {("servers", server): site for server, site in of_server.items()}
+    owners |= {
+        ("cells", cell.name): of_server[cell.server] for cell in scenario.network.cells if cell.server in of_server
+    }
+    return Owners(owners)
 
 
 def refusals_of(batch: Batch, why: Mapping[Entity, str], refused: Collection[int]) -> list[Refusal]:

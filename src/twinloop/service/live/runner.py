@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from twinloop.decision import Appraisal, Reservation
+from twinloop.decision import Appraisal
 from twinloop.entities import Action
 from twinloop.loop import Guard, Loop, LoopState, guarded_slot
 from twinloop.network import LiveNetwork, Receipts
@@ -45,6 +45,7 @@ WARM_UP_SLOTS = 20
 
 _WINDOW_SALT = 1 << 30
 _FORGET_EVERY_SLOTS = 30
+_TAKEN_TOGETHER = 1_000
 _log = logging.getLogger("twinloop.live")
 
 
@@ -225,13 +226,16 @@ class Runner:
         self.state = eqx.tree_at(lambda s: getattr(s.twin, kind).current.revision, self.state, revision)
 
     @property
-    def stands_on(self) -> tuple[Reservation, Approved]:
+    def stands_on(self) -> Approved:
         """What the loop stands on now."""
-        return self.state.reservation, self.state.standing
+        return self.state.standing
 
-    def stand_on(self, before: tuple[Reservation, Approved]) -> None:
-        """Stands on what it stood on before, from the next slot on; on the runner's thread."""
-        self.state = eqx.tree_at(lambda s: (s.reservation, s.standing), self.state, before)
+    def stand_on(self, deciding: Deciding, approved: Approved) -> int:
+        """Stands on what was approved, filled with the flows of now, from the next slot on, if it is still safe; the
+        code of `RESULTS`. On the runner's thread.
+        """
+        self.state, code = deciding.adopt(self.loop, self.state, approved)
+        return int(code)
 
     def change_slices(self, table: SliceTable) -> None:
         """Has other promises hold from the next slot on, and the next window decided at once; the one under way was for
@@ -264,13 +268,15 @@ class Runner:
 
     def drain(self) -> None:
         """Takes what has arrived into the inboxes."""
-        for _ in range(self._arrived.qsize()):
-            event, received_s, rows = self._arrived.get_nowait()
-            for part in rows:
-                self._put(part, received_s)
-            self.event = max(self.event, event)
-            measured_s = max((float(part.time_s.max()) for part in rows if part.ids), default=-math.inf)
-            self.last_heard_s = max(self.last_heard_s, min(measured_s, received_s))
+        waiting = self._arrived.qsize()
+        while waiting > 0:
+            events = [self._arrived.get_nowait() for _ in range(min(waiting, _TAKEN_TOGETHER))]
+            waiting -= len(events)
+            for kind in self.inboxes:
+                parts = [(part, received_s) for _, received_s, rows in events for part in rows if part.kind == kind]
+                if parts:
+                    self._put(kind, parts)
+            self.event = max(self.event, *(event for event, _, _ in events))
 
     def _run(self) -> None:
         while not self._stop.wait(max(self.epoch_s + (self.slot + 1) * self.loop.slot_s - self.clock(), 0.0)):
@@ -297,15 +303,16 @@ class Runner:
             return ""
         return "nothing was ever reported" if math.isinf(silent_s) else f"no report in {self.pace.stale_s:g} s"
 
-    def _put(self, part: Rows, received_s: float) -> None:
-        """Puts rows into the inbox; nothing was measured later than it came, however it may be dated."""
-        there = self.members.directory(part.kind)
-        known = [there.row(name) for name in part.ids]
+    def _put(self, kind: str, parts: Sequence[tuple[Rows, float]]) -> None:
+        """Puts rows and when they came into an inbox; nothing was measured later than it came, however it is dated."""
+        there = self.members.directory(kind)
+        known = [there.row(name) for part, _ in parts for name in part.ids]
         row = np.array([-1 if at is None else at for at in known], np.int64)
+        time_s = np.concatenate([np.minimum(part.time_s, received_s) for part, received_s in parts])
+        value = np.concatenate([part.value for part, _ in parts])
         here = row >= 0
-        self.inboxes[part.kind].put(
-            row[here], part.value[here], self.slot_of(np.minimum(part.time_s[here], received_s))
-        )
+        self.inboxes[kind].put(row[here], value[here], self.slot_of(time_s[here]))
+        self.last_heard_s = max(self.last_heard_s, float(time_s.max(initial=-math.inf)))
 
     def _join_members(self) -> None:
         if self.members.revision == self._known_members:

@@ -50,6 +50,7 @@ class AcknowledgingClient(aiomqtt.Client):
             **kept,
         )
         self._take = take
+        self.pending_calls_threshold = RECEIVE_MAXIMUM
         self._client.manual_ack_set(True)
 
     def acknowledge(self, message: MQTTMessage) -> None:

@@ -21,6 +21,9 @@ from twinloop.storage import RefusedRow, Storage
 MOST_AHEAD = 1_000
 """Messages that may wait here; only a broker without MQTT 5 can send more than the receive maximum ahead."""
 
+MOST_AHEAD_BYTES = 64 * 2**20
+"""Of those messages together."""
+
 RETRY_S = 1.0
 _ROW_CHARACTERS = 2_000
 _SOURCE_CHARACTERS = 128
@@ -57,6 +60,7 @@ class Inward:
         self._coming: deque[_Coming] = deque()
         self._news = asyncio.Event()
         self._order = asyncio.Lock()
+        self._bytes = 0
         self._overrun = False
 
     @property
@@ -66,9 +70,12 @@ class Inward:
 
     def take(self, message: MQTTMessage, client: AcknowledgingClient) -> None:
         """Begins to keep a message."""
-        if len(self._coming) >= MOST_AHEAD:
-            self._overrun = True
+        size = len(message.payload)
+        full = len(self._coming) >= MOST_AHEAD or self._bytes + size > MOST_AHEAD_BYTES
+        self._overrun = self._overrun or bool(self._coming and full)
+        if self._overrun:
             return
+        self._bytes += size
         self._counts.received += 1
         coming = _Coming(message)
         coming.task = asyncio.create_task(self._keep(message, client))
@@ -82,9 +89,14 @@ class Inward:
             self._news.clear()
             while self._coming:
                 await self._coming[0].task
-                client.acknowledge(self._coming.popleft().message)
+                message = self._coming.popleft().message
+                self._bytes -= len(message.payload)
+                client.acknowledge(message)
             if self._overrun:
-                raise aiomqtt.MqttError(f"the broker sends {MOST_AHEAD} messages ahead; bound its messages in flight")
+                raise aiomqtt.MqttError(
+                    f"the broker sends more than {MOST_AHEAD:,} messages, or {MOST_AHEAD_BYTES:,} bytes, before they "
+                    "are acknowledged; bound its messages in flight"
+                )
 
     def drop(self) -> None:
         """Forgets what is not acknowledged: it comes again."""
@@ -96,17 +108,19 @@ class Inward:
         topic, payload = _topic_of(message), bytes(message.payload)
         site = site_of(topic)
         try:
+            most = min(MOST_BYTES, self._intake.most_bytes)
+            if len(payload) > most:
+                raise FormatError(
+                    f"the message has {len(payload):,} bytes; at most {most:,} are taken, send smaller ones"
+                )
+            async with self._order:
+                await self._until_kept(lambda: self._admitted(len(payload)))
             batch = decode(
-                payload,
-                media_type_of(payload, property_of(message, "ContentType") or ""),
-                source=site or None,
-                most_bytes=MOST_BYTES,
+                payload, media_type_of(payload, property_of(message, "ContentType") or ""), source=site or None
             )
             if not may_speak(site, batch.source):
                 raise FormatError(f"source is {batch.source!r}; on {topic} allowed are {site} and {site}:...")
-            async with self._order:
-                await self._until_kept(lambda: self._admitted(len(payload)))
-            ack = await self._until_kept(lambda: self._intake.submit(batch, len(payload)))
+            ack = await self._until_kept(lambda: self._intake.submit(batch, len(payload), site))
         except FormatError as error:
             await self._refuse(topic, payload, str(error))
             answer: dict[str, Any] = {"error": str(error)}

@@ -33,7 +33,7 @@ from twinloop.service.security.errors import (
     TargetRefused,
     TooManyRequests,
 )
-from twinloop.service.security.ports import LogPort, RecordsPort, StoredRecord
+from twinloop.service.security.ports import LogPort, OrderedRecordsPort, RecordsPort, StoredRecord
 from twinloop.service.security.privacy import Aggregates, Budget, Estimate, Ledger, PrivacySettings
 from twinloop.service.security.scrubbing import SecretFilter, scrub, scrubbed
 from twinloop.service.security.tenancy import DEFAULT_GRANT, Grant, Grants, Pseudonyms, Sight, Tenancy, View
@@ -72,6 +72,7 @@ __all__ = [
     "LogPort",
     "Oidc",
     "OidcSettings",
+    "OrderedRecordsPort",
     "Permission",
     "PrivacySettings",
     "Pseudonyms",

@@ -1,7 +1,8 @@
-"""What security keeps, and where: the few calls that it needs of a storage."""
+"""What the parts of the service keep, and where: the few calls that they need of a storage."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from concurrent.futures import Future
+from typing import Any, Protocol, runtime_checkable
 
 
 @runtime_checkable
@@ -51,6 +52,33 @@ class RecordsPort(Protocol):
 
     def delete(self, collection: str, key: str) -> None:
         """Removes a document, if there is one."""
+        ...
+
+
+@runtime_checkable
+class OrderedRecordsPort(Protocol):
+    """Documents that are found again in the order of their time, and may be kept beside operation."""
+
+    def get(self, collection: str, key: str) -> StoredRecord | None:
+        """A document, None where there is none."""
+        ...
+
+    def list(self, collection: str) -> Sequence[StoredRecord]:
+        """Every document of a collection."""
+        ...
+
+    def later(
+        self, collection: str, key: str, body: str, *, state: str = "", at_s: float | None = None
+    ) -> "Future[Any]":
+        """Keeps a document as one of the time `at_s` (epoch seconds; now if not given); the future is done once it is
+        durable.
+        """
+        ...
+
+    def newest(
+        self, collection: str, limit: int, *, state: str | None = None, before: tuple[float, str] | None = None
+    ) -> Sequence[StoredRecord]:
+        """Documents, newest first, from before a time and key."""
         ...
 
 

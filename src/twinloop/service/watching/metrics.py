@@ -67,7 +67,9 @@ class _Read(Collector):
         waiting, size = intake.waiting
         yield _gauge("twinloop_intake_waiting_events", "Events that wait for the disk.", waiting)
         yield _gauge("twinloop_intake_waiting_bytes", "Bytes that wait for the disk.", size)
-        yield _gauge("twinloop_intake_backlog_events", "Events that wait for a slot.", self._platform.runner.backlog)
+        backlog, backlog_bytes = intake.backlog.waiting
+        yield _gauge("twinloop_intake_backlog_events", "Events that wait for a slot.", backlog)
+        yield _gauge("twinloop_intake_backlog_bytes", "Bytes that wait for a slot.", backlog_bytes)
         yield _counter("twinloop_intake_busy", "Batches refused because too much waited.", intake.refused_busy)
         sources = intake.ledger.told()
         for name, text in (
@@ -105,12 +107,17 @@ class _Read(Collector):
     def _sites(self) -> Iterator[Metric]:
         follows = GaugeMetricFamily("twinloop_site_follows", "1 where a site does what is wanted.", labels=["site"])
         silent = GaugeMetricFamily("twinloop_site_silent_seconds", "Time since a site was heard.", labels=["site"])
+        age = GaugeMetricFamily(
+            "twinloop_site_report_age_seconds", "Age of what is newest of a site's cells and servers.", labels=["site"]
+        )
         now = self._platform.clock()
         for site in self._platform.dispatcher.sites.values():
             follows.add_metric([site.name], float(site.follows))
             silent.add_metric([site.name], now - site.heard_s if site.heard_s > 0 else float("nan"))
+            age.add_metric([site.name], now - site.reported_s if site.reported_s > 0 else float("nan"))
         yield follows
         yield silent
+        yield age
 
 
 def _twins(picture: Picture) -> Iterator[Metric]:

@@ -30,12 +30,12 @@ from twinloop.service.acting.slices.order import (
     NoSliceError,
     Order,
     Orderer,
-    RecordsPort,
     order_from,
 )
 from twinloop.service.acting.slices.profiles import Asked
 from twinloop.service.intake import BusyError
 from twinloop.service.live import Picture
+from twinloop.service.security import OrderedRecordsPort
 from twinloop.slicing import SliceSpec, SliceTable, create_slice, end_slice
 from twinloop.validation import granted
 
@@ -56,7 +56,7 @@ class Slices:
     def __init__(
         self,
         scenario: Scenario,
-        records: RecordsPort,
+        records: OrderedRecordsPort,
         clock: Callable[[], float],
         ground: Ground,
         judge: Judge,
@@ -217,7 +217,7 @@ class Slices:
     def _needs_consent(self, who: Orderer, order: Order) -> bool:
         if not who.tenant or order.change == "end" or self._authority.mode == "halted":
             return False
-        return self._authority.mode == "advise" or bool(self._authority.limits.blackout_at(self._clock()))
+        return not self._authority.acts
 
     def _ask(self, order: Order) -> None:
         decision = Decision(

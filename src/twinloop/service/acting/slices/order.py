@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -11,7 +10,6 @@ from twinloop.loop import Loop, LoopState
 from twinloop.scenario import Event
 from twinloop.service.acting.decisions import Consent
 from twinloop.service.acting.dispatch import Mode
-from twinloop.service.acting.limits import Limits
 from twinloop.service.acting.record import Decision
 from twinloop.slicing import SliceTable
 from twinloop.validation import Admission
@@ -82,38 +80,6 @@ class GrantsPort(Protocol):
 
 
 @runtime_checkable
-class Kept(Protocol):
-    """A document as kept."""
-
-    @property
-    def key(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def body(self) -> str:
-        """Its text, JSON."""
-        ...
-
-
-@runtime_checkable
-class RecordsPort(Protocol):
-    """Where orders and what stands are kept."""
-
-    def later(self, collection: str, key: str, body: str, *, state: str) -> "Future[Any]":
-        """Keeps a document; the future is done once it is durable."""
-        ...
-
-    def newest(self, collection: str, limit: int) -> Sequence[Kept]:
-        """Documents, newest first."""
-        ...
-
-    def list(self, collection: str) -> Sequence[Kept]:
-        """Every document of a collection."""
-        ...
-
-
-@runtime_checkable
 class ConsentsPort(Protocol):
     """Where orders wait for a person."""
 
@@ -140,8 +106,8 @@ class AuthorityPort(Protocol):
         ...
 
     @property
-    def limits(self) -> Limits:
-        """Limits of what is automatic."""
+    def acts(self) -> bool:
+        """Whether anything is done now without asking."""
         ...
 
 

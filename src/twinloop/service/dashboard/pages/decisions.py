@@ -47,7 +47,7 @@ _CANDIDATES = [
 _STEPS = [Column("State"), Column("By"), Column("When"), Column("Comment", wide=True)]
 _EFFECT = [Column("Site"), Column("Effect"), Column("What later reports show", wide=True)]
 _LEAST_SHOWN = 0.005
-_SENT = frozenset({"adopted", "confirmed", "rolled_back"})
+_SENT = frozenset({"adopted", "confirmed", "rolled_back", "failed"})
 
 
 def show_decisions(visit: Visit, request: Request) -> None:

@@ -17,6 +17,7 @@ _UP = frozenset({"connected", "up"})
 _SITES = [
     Column("Site"),
     Column("State"),
+    Column("Reported"),
     Column("Asked for work"),
     Column("Wanted order", "num"),
     Column("Answered order", "num"),
@@ -33,6 +34,7 @@ class Sites:
         note = "Nothing is in effect because it was sent: a site says so, then reports show it."
         self._panel = Panel("Sites and receipts", note)
         with self._panel:
+            self._silent = ui.label("").classes("tl-notice bad")
             self._table = Table("Sites", _SITES, "The scenario names no sites.", cards=True)
             self._actions = ui.element("div").classes("tl-actions")
 
@@ -41,6 +43,9 @@ class Sites:
         if not self._panel.settle(answer):
             return
         self._table.fill([_site(one) for one in answer.body["sites"]])
+        silent = [one["site"] for one in answer.body["sites"] if one.get("silent")]
+        self._silent.set_text(f"Silent: {', '.join(silent)}. What the twins know of their cells and servers is old.")
+        self._silent.set_visibility(bool(silent))
         distrusted = [one["site"] for one in answer.body["sites"] if one.get("distrusted")]
         if distrusted != self._distrusted:
             self._distrusted = distrusted
@@ -67,6 +72,7 @@ def _site(one: Mapping[str, Any]) -> Row:
     cells: list[Cell] = [
         one["site"],
         state(words),
+        age(one.get("reported_s")),
         age(one["heard_s"]),
         UNKNOWN if one["wanted_revision"] is None else str(one["wanted_revision"]),
         str(receipt) if receipt >= 0 else UNKNOWN,
