@@ -43,6 +43,7 @@ from twinloop.service.mqtt import Topic, topic_of
 
 USERS = 2_100
 CONNECTIONS = 64
+DRAWN = 50
 ATTRIBUTES = (
     "position_x_m",
     "position_y_m",
@@ -201,6 +202,43 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+class Batches:
+    """Bodies for one load. Their rows are drawn and encoded once, so that what is measured is the server."""
+
+    def __init__(self, rows: int, form: str) -> None:
+        rng = np.random.default_rng(0)
+        self._codec = msgspec.msgpack if form == "msgpack" else msgspec.json
+        self._part = "columns" if form == "msgpack" else "rows"
+        self.media_type = "application/msgpack" if form == "msgpack" else "application/json"
+        draw = _columns if form == "msgpack" else _rows
+        self._drawn = [msgspec.Raw(self._codec.encode(draw(rows, rng))) for _ in range(DRAWN)]
+
+    def body(self, source: str, sequence: int) -> bytes:
+        """One batch."""
+        head = {"source": source, "sequence": sequence, "sent_s": time.time()}
+        return self._codec.encode(head | {self._part: self._drawn[sequence % DRAWN]})
+
+
+def _columns(rows: int, rng: np.random.Generator) -> list[dict]:
+    who, value = _drawn(rows, rng)
+    block = {"kind": "user", "attributes": ATTRIBUTES, "ids": who, "values": value, "slices": ["standard"] * rows}
+    return [block]
+
+
+def _rows(rows: int, rng: np.random.Generator) -> list[dict]:
+    return [
+        {"kind": "user", "id": name, "slice": "standard", "values": dict(zip(ATTRIBUTES, line, strict=True))}
+        for name, line in zip(*_drawn(rows, rng), strict=True)
+    ]
+
+
+def _drawn(rows: int, rng: np.random.Generator) -> tuple[list[str], list[list[float]]]:
+    value = np.round(rng.uniform(0.0, 1.0, (rows, len(ATTRIBUTES))), 3)
+    value[:, [ATTRIBUTES.index("serving_cell"), ATTRIBUTES.index("version")]] = 1.0
+    value[:, ATTRIBUTES.index("rsrp_dbm")] = -80.0
+    return [f"u{row}" for row in rng.integers(0, USERS, rows)], value.tolist()
+
+
 def run_load(address: str, token: str, load: Load) -> dict[str, float]:
     """The generator's figures, from a process of its own."""
     given = json.dumps({"address": address, "token": token, **asdict(load)})
@@ -214,29 +252,30 @@ def generate(given: dict) -> dict[str, float]:
 
     taken: list[float] = []
     failed = [0]
+    batches = None if given["form"].startswith("/") else Batches(given["rows"], given["form"])
     began = time.perf_counter()
     if given["address"].startswith("mqtt"):
-        _publish(given, taken)
+        _publish(given, batches, taken)
     else:
-        uvloop.run(_generate(given, taken, failed))
+        uvloop.run(_generate(given, batches, taken, failed))
     lasted = time.perf_counter() - began
     spread = np.quantile(taken, [0.5, 0.99]) if taken else (float("nan"),) * 2
     rows = given["rows"] * len(taken)
     return {"rows_per_s": rows / lasted, "p50_s": float(spread[0]), "p99_s": float(spread[1]), "failed": failed[0]}
 
 
-async def _generate(given: dict, taken: list[float], failed: list[int]) -> None:
+async def _generate(given: dict, batches: Batches | None, taken: list[float], failed: list[int]) -> None:
     host, port = given["address"].removeprefix("http://").split(":")
-    until = time.perf_counter() + given["seconds"]
-    await asyncio.gather(*(_connection(host, int(port), given, n, until, taken, failed) for n in range(CONNECTIONS)))
+    until, address = time.perf_counter() + given["seconds"], (host, int(port))
+    connections = (_connection(address, given, batches, n, until, taken, failed) for n in range(CONNECTIONS))
+    await asyncio.gather(*connections)
 
 
-def _publish(given: dict, taken: list[float]) -> None:
+def _publish(given: dict, batches: Batches, taken: list[float]) -> None:
     """Publishes as many messages ahead as there are connections over HTTP, until the time is over."""
     host, port = given["address"].removeprefix("mqtt://").split(":")
     site, room, connected = f"load{os.getpid()}", threading.Semaphore(CONNECTIONS), threading.Event()
     sent: dict[bytes, float] = {}
-    rng = np.random.default_rng(0)
 
     def answered(client, userdata, message) -> None:
         begun = sent.pop(message.properties.CorrelationData, None)
@@ -253,24 +292,29 @@ def _publish(given: dict, taken: list[float]) -> None:
     until, sequence = time.perf_counter() + given["seconds"], 0
     while time.perf_counter() < until:
         if room.acquire(timeout=1.0):
-            content, _ = _content(given, f"{site}:{os.getpid()}", sequence, rng)
             properties = Properties(PacketTypes.PUBLISH)
             properties.CorrelationData = sequence.to_bytes(8, "big")
             properties.ResponseTopic = topic_of(site, Topic.ANSWERS)
             sent[properties.CorrelationData] = time.perf_counter()
-            client.publish(topic_of(site, Topic.REPORTS), content, qos=1, properties=properties)
+            client.publish(topic_of(site, Topic.REPORTS), batches.body(site, sequence), qos=1, properties=properties)
             sequence += 1
     client.disconnect()
     client.loop_stop()
 
 
 async def _connection(
-    host: str, port: int, given: dict, number: int, until: float, taken: list[float], failed: list[int]
+    address: tuple[str, int],
+    given: dict,
+    batches: Batches | None,
+    number: int,
+    until: float,
+    taken: list[float],
+    failed: list[int],
 ) -> None:
-    reader, writer = await asyncio.open_connection(host, port)
-    sequence, rng = 0, np.random.default_rng(number)
+    reader, writer = await asyncio.open_connection(*address)
+    sequence = 0
     while time.perf_counter() < until:
-        request = _request(given, host, number, sequence, rng)
+        request = _request(given, address[0], batches, number, sequence)
         begun = time.perf_counter()
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
@@ -285,32 +329,14 @@ async def _connection(
     writer.close()
 
 
-def _request(given: dict, host: str, number: int, sequence: int, rng: np.random.Generator) -> bytes:
+def _request(given: dict, host: str, batches: Batches | None, number: int, sequence: int) -> bytes:
     """One request, head and body."""
-    token, form = given["token"], given["form"]
-    if form.startswith("/"):
-        return f"GET {form} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-    content, kind = _content(given, f"load-{os.getpid()}-{number}", sequence, rng)
-    head = f"POST /reports HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n"
-    return f"{head}Authorization: Bearer {token}\r\n\r\n".encode() + content
-
-
-def _content(given: dict, source: str, sequence: int, rng: np.random.Generator) -> tuple[bytes, str]:
-    """One batch and its media type."""
-    who = [f"u{row}" for row in rng.integers(0, USERS, given["rows"])]
-    value = np.round(rng.uniform(0.0, 1.0, (given["rows"], len(ATTRIBUTES))), 3)
-    value[:, [ATTRIBUTES.index("serving_cell"), ATTRIBUTES.index("version")]] = 1.0
-    value[:, ATTRIBUTES.index("rsrp_dbm")] = -80.0
-    body = {"source": source, "sequence": sequence, "sent_s": time.time()}
-    if given["form"] == "msgpack":
-        columns = {"kind": "user", "attributes": ATTRIBUTES, "ids": who, "values": value.tolist()}
-        columns |= {"slices": ["standard"] * len(who)}
-        return msgspec.msgpack.encode(body | {"columns": [columns]}), "application/msgpack"
-    rows = [
-        {"kind": "user", "id": name, "slice": "standard", "values": dict(zip(ATTRIBUTES, line, strict=True))}
-        for name, line in zip(who, value.tolist(), strict=True)
-    ]
-    return msgspec.json.encode(body | {"rows": rows}), "application/json"
+    sent_as = f"Host: {host}\r\nAuthorization: Bearer {given['token']}\r\n"
+    if batches is None:
+        return f"GET {given['form']} HTTP/1.1\r\n{sent_as}\r\n".encode()
+    body = batches.body(f"load-{os.getpid()}-{number}", sequence)
+    told = f"Content-Type: {batches.media_type}\r\nContent-Length: {len(body)}\r\n"
+    return f"POST /reports HTTP/1.1\r\n{sent_as}{told}\r\n".encode() + body
 
 
 if __name__ == "__main__":

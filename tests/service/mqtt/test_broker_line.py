@@ -1,5 +1,7 @@
 """The line to a broker: what stands is published, breaks are outlived, secrets are kept, 3.1.1 is spoken if need be."""
 
+import asyncio
+import contextlib
 import getpass
 import json
 import socket
@@ -10,12 +12,15 @@ from contextlib import contextmanager
 
 import msgspec
 import pytest
+from paho.mqtt.client import MQTTMessage
 from served_here import eventually, publish, report
 from servers import PATIENCE_S, Mosquitto, program, start_mosquitto
 
 from twinloop.errors import TwinloopError
 from twinloop.network import Command, Plan
-from twinloop.service.mqtt import broker_of
+from twinloop.service.mqtt import Topic, broker_of, publish_properties, topic_of
+from twinloop.service.mqtt.client import AcknowledgingClient
+from twinloop.service.mqtt.inward import Counts, Inward
 from twinloop.service.mqtt.topics import media_type_of
 
 TOPIC = "twinloop/west/reports"
@@ -179,3 +184,37 @@ def test_addresses_are_read(tmp_path):
 )
 def test_a_payload_is_what_it_says_or_looks_like(payload, said, kind):
     assert media_type_of(payload, said) == kind
+
+
+class _KeepsCancellation(AcknowledgingClient):
+    """A line that keeps a cancellation to itself while it answers, as `asyncio.wait_for` may until Python 3.12."""
+
+    def __init__(self) -> None:
+        self.answers = asyncio.Event()
+
+    def acknowledge(self, message: MQTTMessage) -> None:
+        """Nobody listens."""
+
+    async def publish(self, *told: object, **more: object) -> None:
+        self.answers.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
+def test_a_line_that_is_ended_while_it_answers_ends(make_platform, tmp_path):
+    platform = make_platform(tmp_path / "live.db")
+    message = MQTTMessage(1, topic_of("west", Topic.REPORTS).encode())
+    message.payload = b'{"source": "west", "sequence": 1, "rows": []}'
+    message.properties = publish_properties(ResponseTopic=topic_of("west", Topic.ANSWERS))
+
+    async def lives() -> None:
+        inward, client = Inward(platform.intake, platform.storage, platform.clock, Counts()), _KeepsCancellation()
+        inward.take(message, client)
+        acknowledging = asyncio.create_task(inward.acknowledge(client))
+        await client.answers.wait()
+        acknowledging.cancel()
+        await asyncio.wait({acknowledging}, timeout=10)
+        assert acknowledging.cancelled()
+        inward.drop()
+
+    asyncio.run(lives())

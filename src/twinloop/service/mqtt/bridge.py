@@ -64,6 +64,7 @@ class Bridge:
             except* Exception as faults:
                 _log.error("the line to %s failed", self._broker, exc_info=faults.exceptions[0])
                 self._broke(faults.exceptions[0])
+            heed_cancellation()
             self._inward = None
             await asyncio.sleep(self._wait_s * random.uniform(0.75, 1.0))
             self._wait_s = min(2.0 * self._wait_s, LONGEST_WAIT_S)

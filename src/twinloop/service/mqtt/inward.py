@@ -88,7 +88,8 @@ class Inward:
             await self._news.wait()
             self._news.clear()
             while self._coming:
-                await self._coming[0].task
+                # Shielded: what a task that is cancelled keeps to itself must not keep this one from ending.
+                await asyncio.shield(self._coming[0].task)
                 message = self._coming.popleft().message
                 self._bytes -= len(message.payload)
                 client.acknowledge(message)
