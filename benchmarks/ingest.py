@@ -14,6 +14,7 @@ model of the same rows, one transaction a request. Quoted, not measured: Eclipse
 """
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -266,9 +267,56 @@ def generate(given: dict) -> dict[str, float]:
 
 async def _generate(given: dict, batches: Batches | None, taken: list[float], failed: list[int]) -> None:
     host, port = given["address"].removeprefix("http://").split(":")
-    until, address = time.perf_counter() + given["seconds"], (host, int(port))
-    connections = (_connection(address, given, batches, n, until, taken, failed) for n in range(CONNECTIONS))
-    await asyncio.gather(*connections)
+    loop, until = asyncio.get_running_loop(), time.perf_counter() + given["seconds"]
+
+    def connection(number: int) -> Connection:
+        requests = (_request(given, host, batches, number, sequence) for sequence in itertools.count())
+        return Connection(requests, until, taken, failed, loop.create_future())
+
+    there = [await loop.create_connection(lambda n=n: connection(n), host, int(port)) for n in range(CONNECTIONS)]
+    await asyncio.gather(*(protocol.ended for _, protocol in there))
+
+
+class Connection(asyncio.Protocol):
+    """Sends one request after the answer to the one before, without what a client library costs."""
+
+    def __init__(
+        self,
+        requests: Iterator[bytes],
+        until: float,
+        taken: list[float],
+        failed: list[int],
+        ended: asyncio.Future[None],
+    ) -> None:
+        self.ended = ended
+        self._requests, self._until, self._taken, self._failed = requests, until, taken, failed
+        self._answer = b""
+
+    def connection_made(self, transport) -> None:
+        self._transport = transport
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        head, found, body = self._answer.partition(b"\r\n\r\n")
+        if not found or len(body) < int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]):
+            return
+        self._answer = b""
+        if head.startswith(b"HTTP/1.1 200"):
+            self._taken.append(time.perf_counter() - self._begun)
+            self._next()
+        else:
+            self._failed[0] += 1
+            asyncio.get_running_loop().call_later(0.01, self._next)
+
+    def _next(self) -> None:
+        if time.perf_counter() >= self._until:
+            self._transport.close()
+            self.ended.set_result(None)
+            return
+        request = next(self._requests)
+        self._begun = time.perf_counter()
+        self._transport.write(request)
 
 
 def _publish(given: dict, batches: Batches, taken: list[float]) -> None:
@@ -300,33 +348,6 @@ def _publish(given: dict, batches: Batches, taken: list[float]) -> None:
             sequence += 1
     client.disconnect()
     client.loop_stop()
-
-
-async def _connection(
-    address: tuple[str, int],
-    given: dict,
-    batches: Batches | None,
-    number: int,
-    until: float,
-    taken: list[float],
-    failed: list[int],
-) -> None:
-    reader, writer = await asyncio.open_connection(*address)
-    sequence = 0
-    while time.perf_counter() < until:
-        request = _request(given, address[0], batches, number, sequence)
-        begun = time.perf_counter()
-        writer.write(request)
-        head = await reader.readuntil(b"\r\n\r\n")
-        size = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-        await reader.readexactly(size)
-        if head.startswith(b"HTTP/1.1 200"):
-            taken.append(time.perf_counter() - begun)
-        else:
-            failed[0] += 1
-            await asyncio.sleep(0.01)
-        sequence += 1
-    writer.close()
 
 
 def _request(given: dict, host: str, batches: Batches | None, number: int, sequence: int) -> bytes:
