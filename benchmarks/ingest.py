@@ -256,7 +256,7 @@ def generate(given: dict) -> dict[str, float]:
     batches = None if given["form"].startswith("/") else Batches(given["rows"], given["form"])
     began = time.perf_counter()
     if given["address"].startswith("mqtt"):
-        _publish(given, batches, taken)
+        _publish(given, batches, taken, failed)
     else:
         uvloop.run(_generate(given, batches, taken, failed))
     lasted = time.perf_counter() - began
@@ -309,17 +309,23 @@ class Connection(asyncio.Protocol):
             self._failed[0] += 1
             asyncio.get_running_loop().call_later(0.01, self._next)
 
-    def _next(self) -> None:
-        if time.perf_counter() >= self._until:
-            self._transport.close()
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.ended.done():
+            self._failed[0] += 1
             self.ended.set_result(None)
+
+    def _next(self) -> None:
+        if time.perf_counter() >= self._until or self._transport.is_closing():
+            if not self.ended.done():
+                self.ended.set_result(None)
+            self._transport.close()
             return
         request = next(self._requests)
         self._begun = time.perf_counter()
         self._transport.write(request)
 
 
-def _publish(given: dict, batches: Batches, taken: list[float]) -> None:
+def _publish(given: dict, batches: Batches, taken: list[float], failed: list[int]) -> None:
     """Publishes as many messages ahead as there are connections over HTTP, until the time is over."""
     host, port = given["address"].removeprefix("mqtt://").split(":")
     site, room, connected = f"load{os.getpid()}", threading.Semaphore(CONNECTIONS), threading.Event()
@@ -327,8 +333,11 @@ def _publish(given: dict, batches: Batches, taken: list[float]) -> None:
 
     def answered(client, userdata, message) -> None:
         begun = sent.pop(message.properties.CorrelationData, None)
-        if begun is not None:
+        if begun is not None and json.loads(message.payload).get("accepted") == given["rows"]:
             taken.append(time.perf_counter() - begun)
+        elif begun is not None:
+            failed[0] += 1
+        if begun is not None:
             room.release()
 
     client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)

@@ -90,7 +90,7 @@ class Recovered:
 
 class Keeper:
     """Saves and recovers a runner. `lived` and `recover` run on the runner's thread or before it; what takes long is
-    done on a thread of its own.
+    done on threads of its own.
     """
 
     def __init__(
@@ -109,7 +109,8 @@ class Keeper:
         self._settings = settings
         self._tiers = settings.tiers
         self._name = fingerprint(runner.scenario)
-        self._due_s = clock() + settings.snapshot_every_s
+        self._saved_from_s = clock()
+        self._soon = False
         self._sweep_s = clock() + _SWEEP_EVERY_S
         self._pause_s = settings.snapshot_every_s
         self._framed: dict[int, int] = {}
@@ -152,8 +153,9 @@ class Keeper:
         """After a slot: frames where a tier's step is over, a snapshot where it is time, and what is old goes."""
         self._frames(picture)
         now = self._clock()
-        if now >= self._due_s and (self._saving is None or self._saving.done()):
-            self._due_s = now + self._pause_s
+        due = self._soon or now >= self._saved_from_s + self._pause_s
+        if due and (self._saving is None or self._saving.done()):
+            self._saved_from_s, self._soon = now, False
             self._saving = self._worker.submit(self._save, capture(self._runner), now)
         if now >= self._sweep_s:
             self._sweep_s = now + _SWEEP_EVERY_S
@@ -161,7 +163,7 @@ class Keeper:
 
     def save_soon(self) -> None:
         """Has the next slot kept as a snapshot: what stands has changed."""
-        self._due_s = self._clock()
+        self._soon = True
 
     def close(self) -> None:
         """Saves once more, and waits until all is kept."""
@@ -271,35 +273,38 @@ class Keeper:
                 self._runner.count_on(kind, frame.ids, frame.revision)
 
     def _frames(self, picture: Picture) -> None:
-        due: list[int] = []
+        due: list[tuple[int, int]] = []
         for number, tier in enumerate(self._tiers):
             step = int(picture.slot * picture.slot_s / tier.step_s)
             if self._framed.get(number) != step:
-                self._framed[number] = step
-                due.append(number)
+                due.append((number, step))
         while self._framing and self._framing[0].done():
             self._framing.popleft()
         if due and len(self._framing) < _MOST_FRAMES_WAITING:
-            self._framing.append(self._framer.submit(self._frame, picture, due))
+            self._framed |= dict(due)
+            self._framing.append(self._framer.submit(self._frame, picture, [number for number, _ in due]))
         elif due:
             self.failures += 1
 
     def _frame(self, picture: Picture, tiers: Sequence[int]) -> None:
-        frames: list[StoredFrame] = []
-        for kind in KIND_OF.values():
-            blob = write_frame(picture.of(kind))
-            frames += [StoredFrame(kind, tier, picture.slot, blob) for tier in tiers]
-        self._keep("history", lambda: self._storage.frames.save(frames).result())
+        def keep() -> None:
+            frames: list[StoredFrame] = []
+            for kind in KIND_OF.values():
+                blob = write_frame(picture.of(kind))
+                frames += [StoredFrame(kind, tier, picture.slot, blob) for tier in tiers]
+            self._storage.frames.save(frames).result()
+
+        self._keep("history", keep)
 
     def _save(self, captured: Captured, now_s: float) -> None:
         def keep() -> None:
             blob = pack(captured, self._name)
             self._storage.snapshots.save(captured.slot, captured.event, now_s, blob)
             self.saved_event, self.saved_s = captured.event, now_s
+            self._pause_s = max(self._settings.snapshot_every_s, (time.monotonic() - began) / _SAVING_SHARE)
 
         began = time.monotonic()
         self._keep("a snapshot", keep)
-        self._pause_s = max(self._settings.snapshot_every_s, (time.monotonic() - began) / _SAVING_SHARE)
 
     def _keep(self, what: str, keep: Callable[[], object]) -> None:
         try:

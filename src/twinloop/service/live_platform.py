@@ -91,6 +91,7 @@ class Platform:
         )
         self.collecting = Collecting(scenario, sites_of(scenario), self.records, clock, settings.plan_every_s)
         self.intake.observed = self.collecting.observance.heard
+        self.acting.quiet_s = self.collecting.quiet_s
         known = storage.events.sources()
         self.intake.ledger.remember(
             (one.source, one.highest_sequence, one.received, one.last_received_s) for one in known

@@ -16,7 +16,7 @@ from twinloop.loop import adopt, slot, window
 from twinloop.network.formats import Rows
 from twinloop.scenario import build_live
 from twinloop.service.acting import Acting, ActingSettings, Blackout, DecisionError, Fate, Limits, Orders
-from twinloop.service.acting.acting import LoopGround, quiet_s
+from twinloop.service.acting.acting import LoopGround
 from twinloop.service.live import Runner, Slot
 from twinloop.service.live.programs import Deciding
 from twinloop.service.records import Records
@@ -251,21 +251,6 @@ def test_a_site_is_silent_where_neither_its_cells_nor_its_servers_were_measured(
     picture.cells.slot[5, 1] = 70
     told = orders.reported_s(picture)
     assert told == {"west": float("-inf"), "centre": picture.time_s(95), "east": picture.time_s(70)}
-
-
-def test_whoever_reports_as_it_is_asked_is_not_silent(runner):
-    request = runner.state.collection.request
-    assert quiet_s(request) == 1.0, "everything is asked for every second"
-    rare = eqx.tree_at(
-        lambda r: (r.cells.delta, r.cells.max_age_s, r.servers.period_s),
-        request,
-        (
-            jnp.zeros_like(request.cells.delta),
-            jnp.full_like(request.cells.max_age_s, 32.0),
-            jnp.full_like(request.servers.period_s, 60.0),
-        ),
-    )
-    assert quiet_s(rare) == 32.0, "of its cells it tells at least every 32 s, of its servers every minute"
 
 
 @pytest.mark.parametrize(("mode", "state"), [("act", "silent"), ("advise", "asked")])

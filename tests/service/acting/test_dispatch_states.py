@@ -272,7 +272,9 @@ def test_commands_carry_what_the_action_says(network, dispatcher):
 def reported(network, withhold=True, **ages_s) -> None:
     """When sites were last measured; those that are not named, now."""
     now = network.clock()
-    network.dispatcher.mirrored({site: now - ages_s.get(site, 0.0) for site in SITES}, 10.0, withhold=withhold)
+    network.dispatcher.mirrored(
+        {site: now - ages_s.get(site, 0.0) for site in SITES}, dict.fromkeys(SITES, 10.0), withhold=withhold
+    )
 
 
 def test_the_order_of_a_silent_site_waits_until_it_is_reported_again(network, dispatcher):
@@ -293,6 +295,21 @@ def test_the_order_of_a_silent_site_waits_until_it_is_reported_again(network, di
     assert dispatcher.fate(revision).why == "no receipt of west yet"
     network.slot()
     assert network.told("west")["state"] == "following" and dispatcher.withheld(revision) == []
+
+
+def test_what_was_withheld_is_not_handed_out_because_the_mode_changes(network, dispatcher):
+    follow(network)
+    reported(network, west=11.0)
+    first = decide(network, cells=(0, 2))
+    network.slot()
+    reported(network, withhold=False, west=11.0)
+    network.slot()
+    assert dispatcher.withheld(first) == ["west"] and network.told("west")["fetched_revision"] < first
+    second = decide(network, cells=(1, 2))
+    network.slot()
+    reported(network, withhold=False, west=11.0)
+    network.slot()
+    assert dispatcher.withheld(second) == [] and network.told("west")["fetched_revision"] >= second
 
 
 def test_a_person_s_decision_reaches_a_silent_site_too(network, dispatcher):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from twinloop.entities import CELL_ATTRIBUTES, SERVER_ATTRIBUTES
 from twinloop.network import default_request, request_of
 from twinloop.service.collecting import Collecting, Wishes
 
@@ -150,3 +151,20 @@ def test_observance_is_told_by_site_and_attribute(operator):
     (found,) = [one for one in told["attributes"] if one["attribute"] == "buffer_s"]
     assert (found["kind"], found["entities"], found["unit"], found["known"]) == ("user", 4, "s", True)
     assert told["wishes"] == []
+
+
+def test_how_long_a_site_may_be_quiet_is_what_its_plan_says_wishes_included(operator):
+    stage, collecting = operator, operator.platform.collecting
+    live(stage)
+    assert collecting.quiet_s(SITE) == 1.0, "everything is asked for every second"
+    every = [("cell", entry.name) for entry in CELL_ATTRIBUTES] + [
+        ("server", entry.name) for entry in SERVER_ATTRIBUTES
+    ]
+    for kind, name in every:
+        assert want(stage, name, query=f"?kind={kind}", period_s=60.0).status_code == 200
+    live(stage)
+    assert collecting.quiet_s(SITE) == 60.0
+    for kind, name in every:
+        want(stage, name, query=f"?kind={kind}", enabled=False)
+    live(stage)
+    assert collecting.quiet_s(SITE) == float("inf"), "nothing is asked of its cells and servers"

@@ -212,7 +212,7 @@ def test_colours_are_chosen_and_remembered(person, shop):
 def test_a_site_of_which_nothing_is_reported_is_named(person, shop):
     dispatcher, now = shop.platform.dispatcher, shop.clock()
     (site,) = dispatcher.sites
-    dispatcher.mirrored({site: now - 60.0}, 10.0, withhold=True)
+    dispatcher.mirrored({site: now - 60.0}, {site: 10.0}, withhold=True)
     tab = person()
     tab.open(f"{shop.at}/ui/health")
     tab.sees(f"Silent: {site}. What the twins know of their cells and servers is old.")
@@ -220,6 +220,6 @@ def test_a_site_of_which_nothing_is_reported_is_named(person, shop):
     assert f'twinloop_site_report_age_seconds{{site="{site}"}} 60.0' in metrics
     (told,) = shop.known("/system")["sites"]
     assert (told["silent"], told["reported_s"]) == (True, now - 60.0)
-    dispatcher.mirrored({site: now}, 10.0, withhold=True)
+    dispatcher.mirrored({site: now}, {site: 10.0}, withhold=True)
     tab.awaits("!document.body.innerText.includes('Silent:')")
     assert tab.complaints == []

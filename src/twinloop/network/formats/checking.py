@@ -143,7 +143,7 @@ def _numbers(
 ) -> tuple[Float64[np.ndarray, " rows"], Bool[np.ndarray, " rows"]]:
     """One number a row, and where there is none."""
     if not isinstance(given, list):
-        return np.full(count, np.nan if given is None else given), np.full(count, given is None)
+        return np.full(count, np.nan if given is None else given, np.float64), np.full(count, given is None)
     number = np.array(given, np.float64)
     absent = np.isnan(number)
     if absent.any():

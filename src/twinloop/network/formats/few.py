@@ -15,7 +15,8 @@ Line = tuple[str, float, list[float], str | None, str | None]
 def few_plain(batch: Batch, now_s: float, shift_s: float, latest_s: float) -> dict[str, list[Line]] | None:
     """Lines by kind (`users`, ...) of a small batch whose rows are all in order and use attributes' own names.
 
-    None where anything is otherwise; then `check` finds out what it is. Parameters as in `check`.
+    None where anything is otherwise; then `check` finds out what it is. Parameters as in `check`; times are below
+    `latest_s` epoch seconds.
     """
     if batch.refused or batch.columns or len(batch.rows) > FEW:
         return None
@@ -50,7 +51,7 @@ def _line(row: Row, now_s: float, shift_s: float, latest_s: float) -> Line | Non
             column, low, high, whole = rule
             if not low <= value <= high or (whole and value != int(value)):
                 return None
-            values[column] = value
+            values[column] = max(low, value)
     return row.id, time_s, values, row.slice, row.group
 
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import jax
-import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from twinloop.decision import Appraisal
 from twinloop.loop import Loop, LoopState
-from twinloop.network import Request
 from twinloop.network.formats import Receipt
 from twinloop.runs import admission
 from twinloop.scenario import SLOT_S, Scenario
@@ -109,7 +107,10 @@ class LoopGround:
 
 
 class Acting:
-    """Dispatcher, decisions, slices, effects, webhooks and the authority over them, of one server."""
+    """Dispatcher, decisions, slices, effects, webhooks and the authority over them, of one server.
+
+    `quiet_s` tells how long in s a site that keeps its plan may say nothing of its cells and servers.
+    """
 
     def __init__(
         self,
@@ -131,6 +132,7 @@ class Acting:
         self.slices = Slices(scenario, records, clock, ground, judge, grants, self.authority, self.decisions)
         self.webhooks = Webhooks(self.dispatcher, records, WebhookTargets(settings.webhooks), clock)
         self.moved = False
+        self.quiet_s: Callable[[str], float] = lambda site: 0.0
         self._begun = records.get(*_BEGUN) is not None
         self._scenario = scenario
         self._runner = runner
@@ -165,8 +167,8 @@ class Acting:
         Nothing is asked of a network before something was decided. In a slot that did not decide, and where nothing is
         done without asking, users and their flows are left to the sites.
         """
-        silent_s = max(self._runner.pace.stale_s, quiet_s(self._runner.state.collection.request) + TRAVEL_S)
-        reported_s = self.orders.reported_s(slot.picture)
+        stale_s, reported_s = self._runner.pace.stale_s, self.orders.reported_s(slot.picture)
+        silent_s = {site: max(stale_s, self.quiet_s(site) + TRAVEL_S) for site in reported_s}
         self.dispatcher.mirrored(reported_s, silent_s, withhold=self.authority.mode == "act")
         if self._begun:
             flows = self.authority.acts and not slot.held
@@ -255,17 +257,6 @@ def _cells_of(scenario: Scenario) -> dict[str, list[int]]:
         site: [row for row, cell in enumerate(cells) if cell.server in servers]
         for site, servers in sites_of(scenario).items()
     }
-
-
-def quiet_s(request: Request) -> float:
-    """The longest time in s in which a site that reports as it is asked may say nothing at all of its cells and
-    servers; inf where it need never.
-    """
-    quiet: list[float] = []
-    for asked in jax.device_get((request.cells, request.servers)):
-        certain_s = np.where(asked.delta < 0, asked.period_s, asked.max_age_s)[:, asked.enabled]
-        quiet.append(float(certain_s.min(axis=1, initial=np.inf).max(initial=0.0)))
-    return min(quiet)
 
 
 def _say_failure(done: Any) -> None:

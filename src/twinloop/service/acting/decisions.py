@@ -368,6 +368,7 @@ class Decisions:
         if code == 0:
             self._move(decision, "rolled_back", "network", f"{done}{why}")
         else:
+            self._confirmed_standing = before
             said = f"{why}; could not be rolled back: {RESULTS[code]}; it stands until the next window"
             self._move(decision, "failed", "network", said)
         _log.warning("decision %s is %s: %s", decision.id, decision.state, decision.why)

@@ -70,7 +70,8 @@ class Site:
     do what is wanted now, and `mute` whether that is because it says nothing. Whoever is set `aside` is not waited for
     until it does what is wanted; whoever is `distrusted` is not believed until a person says so. `pushed` sites get
     commands delivered and are there while that works. Its cells and servers were last measured at `reported_s`; it is
-    `silent` where that is too long ago, and its order is then `withheld` if nothing may be asked of such sites.
+    `silent` where that is too long ago, and its order is then `withheld` if nothing may be asked of such sites; that
+    order's slices are wanted since `withheld_revision`.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Site:
     reported_s: float = _NEVER
     silent: bool = False
     withheld: bool = False
+    withheld_revision: int = -1
     waiters: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     @property
@@ -136,20 +138,23 @@ class Dispatcher:
         for wake in awake:
             wake()
 
-    def mirrored(self, reported_s: Mapping[str, float], longest_s: float, *, withhold: bool) -> None:
+    def mirrored(self, reported_s: Mapping[str, float], longest_s: Mapping[str, float], *, withhold: bool) -> None:
         """When each site's cells and servers were last measured, epoch seconds, and after how many seconds without it
-        is silent. With `withhold` a silent site is handed nothing, and not waited for, until it is heard of again.
+        is silent. With `withhold` a silent site is handed nothing, and not waited for, until it is heard of again;
+        what was withheld from it is not handed out before, whoever may ask of it then.
         """
         now = self._clock()
         awake: list[Callable[[], None]] = []
         with self._lock:
             for site in self.sites.values():
                 site.reported_s = reported_s[site.name]
-                site.silent = now - site.reported_s > longest_s
-                if site.withheld and not (site.silent and withhold):
+                site.silent = now - site.reported_s > longest_s[site.name]
+                if site.silent and withhold:
+                    site.withheld, site.withheld_revision = True, site.slices_revision
+                elif site.withheld and (not site.silent or site.slices_revision != site.withheld_revision):
                     self._anew(site)
                     awake, site.waiters = awake + site.waiters, []
-                site.withheld = site.silent and withhold
+                    site.withheld = False
         for wake in awake:
             wake()
 

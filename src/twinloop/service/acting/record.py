@@ -41,7 +41,7 @@ class Decision:
     `proposals` has the verdict on every candidate of the window, the standing decision first: its score, whether it is
     safe, and what its method says of it. Satisfaction is the mean over `slots_before` slots before it was asked for and
     over `slots_after` slots after it was confirmed. `effect` is what later reports show, site by site. `withheld` are
-    sites for which its order waits because they are silent.
+    sites for which its order waits because they are silent, or waited when the others had confirmed it.
     """
 
     id: str

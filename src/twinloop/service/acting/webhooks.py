@@ -4,6 +4,7 @@ All calls are made on a thread of its own, and only to where the operator allows
 """
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import json
@@ -175,7 +176,7 @@ class Webhooks:
 
     async def _deliver_all(self, hook: Webhook, secret: bytes) -> None:
         after = -1
-        while True:
+        while not _is_ending():
             command = await self._next(hook.site, after)
             done = True
             try:
@@ -201,8 +202,8 @@ class Webhooks:
                 self._dispatcher.leave(site, wake)
 
     async def _deliver(self, hook: Webhook, secret: bytes, command: Command) -> bool:
-        """Tries until it has reached the site, or another command is wanted by then; False where the kill switch came
-        in between.
+        """Tries until it has reached the site, or another command is wanted by then; False where it may not be sent
+        any more, for the kill switch or because the site is silent.
         """
         body = _json.encode(command)
         why = ""
@@ -211,6 +212,8 @@ class Webhooks:
                 await self._sleep(self._pace.first_s * 2 ** (attempt - 1))
                 if self._overtaken(hook.site, command):
                     return True
+                if self._dispatcher.sites[hook.site].withheld:
+                    return False
             why = _HALTED if self._dispatcher.halted else await self._call(hook, secret, command, body)
             if why in ("", _HALTED):
                 return not why
@@ -256,8 +259,10 @@ class Webhooks:
 
     def _break_off(self) -> None:
         """Ends the calls under way, on whatever thread; what they carried is delivered once that may be again."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(lambda: [call.cancel() for call in self._calls])
+        served = self._loop
+        if served is not None:
+            with contextlib.suppress(RuntimeError):  # it ends in this moment
+                served.call_soon_threadsafe(lambda: [call.cancel() for call in self._calls])
 
     def _take(self, hook: Webhook, content: bytes) -> None:
         try:

@@ -48,10 +48,10 @@ def build_app(platform: Platform, guard: Guard, tokens: Tokens, audit: Audit) ->
     app.state.metrics = Metrics(platform)
     app.add_middleware(Bounded)
     add_problems(app)
-    reports = Reports(platform, guard)
-    app.add_middleware(Ahead, path="/reports", application=reports)
+    reports = Route("/reports", Reports(platform, guard), methods=["POST"])
+    app.add_middleware(Ahead, route=reports)
     app.router.routes += [
-        Route("/reports", reports, methods=["POST"]),
+        reports,
         Route("/cmcd", Beacons(platform.players, guard), methods=["GET", "POST"]),
         Route("/cmcd", Preflight(), methods=["OPTIONS"]),
     ]
@@ -65,20 +65,19 @@ def build_app(platform: Platform, guard: Guard, tokens: Tokens, audit: Audit) ->
 
 
 class Ahead:
-    """An application in which requests for one path go straight to what answers them, past routes.
+    """An application in which requests for the path of one of its routes go straight to what answers them."""
 
-    A route stands there all the same, so that its permission is checked and it is described.
-    """
-
-    def __init__(self, app: ASGIApp, path: str, application: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, route: Route) -> None:
         self._app = app
-        self._path = path
-        self._application = application
+        self._route = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
-        straight = scope["type"] == "http" and scope["path"] == self._path
-        await (self._application if straight else self._app)(scope, receive, send)
+        if scope["type"] == "http" and scope["path"] == self._route.path:
+            scope["route"] = self._route
+            await self._route.app(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 @asynccontextmanager

@@ -49,6 +49,15 @@ class Collecting:
         with self._lock:
             return self._plans.get(site)
 
+    def quiet_s(self, site: str) -> float:
+        """The longest time in s in which a site that keeps its plan may say nothing at all of its cells and servers;
+        inf where it need never. Raises KeyError for an unknown site.
+        """
+        plan = self.plan(site)
+        asked = [one for part in plan.parts if part.kind != "user" for one in part.attributes.values()] if plan else []
+        certain_s = [one.period_s if one.delta < 0 else one.max_age_s for one in asked]
+        return min((each for each in certain_s if each is not None), default=float("inf"))
+
     def lived(self, picture: Picture, request: Request) -> None:
         """After a slot, on the runner's thread: new plans where it is time."""
         now = self._clock()

@@ -45,7 +45,8 @@ WARM_UP_SLOTS = 20
 
 _WINDOW_SALT = 1 << 30
 _FORGET_EVERY_SLOTS = 30
-_TAKEN_TOGETHER = 1_000
+_TAKEN_TOGETHER = 20_000
+"""Rows that go into an inbox at once: many small events cost little, and few large ones do not fill memory."""
 _log = logging.getLogger("twinloop.live")
 
 
@@ -270,10 +271,14 @@ class Runner:
         """Takes what has arrived into the inboxes."""
         waiting = self._arrived.qsize()
         while waiting > 0:
-            events = [self._arrived.get_nowait() for _ in range(min(waiting, _TAKEN_TOGETHER))]
+            events: list[tuple[int, float, tuple[Rows, ...]]] = []
+            rows = 0
+            while len(events) < waiting and rows < _TAKEN_TOGETHER:
+                events.append(self._arrived.get_nowait())
+                rows += sum(len(part.ids) for part in events[-1][2])
             waiting -= len(events)
             for kind in self.inboxes:
-                parts = [(part, received_s) for _, received_s, rows in events for part in rows if part.kind == kind]
+                parts = [(part, received_s) for _, received_s, of in events for part in of if part.kind == kind]
                 if parts:
                     self._put(kind, parts)
             self.event = max(self.event, *(event for event, _, _ in events))
