@@ -209,7 +209,8 @@ class Promises:
         until = time.monotonic() + 5.0
         while late() and time.monotonic() < until:
             time.sleep(0.5)
-        assert late() == {}, "acknowledged reports that are not in the twins (known, acknowledged)"
+        missing = late()
+        assert missing == {}, f"{missing}: acknowledged reports that are not in the twins (known, acknowledged)"
         some = sorted(self.acknowledged)[:: max(len(self.acknowledged) // 500, 1)]
         with server.client(server.reporter) as client:
             again = [self._again(client, sequence) for sequence in some]

@@ -16,8 +16,23 @@ def row(**given) -> np.ndarray:
     return value
 
 
-def put(inbox: Inbox, entity: int, slot: int, **given) -> None:
-    inbox.put(np.array([entity]), row(**given), np.array([slot], np.int32))
+def put(inbox: Inbox, entity: int, slot: int, later_s: float = 0.0, **given) -> None:
+    inbox.put(np.array([entity]), row(**given), np.array([slot], np.int32), np.array([slot + later_s]))
+
+
+def test_within_a_slot_the_newest_measurement_stays_though_an_older_one_comes_after_it():
+    inbox = Inbox("cells", CELLS)
+    put(inbox, 0, 7, later_s=0.8, a0=8.0)
+    put(inbox, 0, 7, later_s=0.2, a0=2.0, a1=2.0)
+    taken = inbox.take(LANES)
+    assert (float(taken.value[0, 0, 0]), float(taken.value[0, 0, 1])) == (8.0, 2.0)
+    put(inbox, 0, 7, later_s=0.5, a0=5.0)
+    assert not inbox.waiting, "it was taken already"
+    put(inbox, 0, 7, later_s=0.9, a0=9.0)
+    assert float(inbox.take(LANES).value[0, 0, 0]) == 9.0
+    inbox.forget(0)
+    put(inbox, 0, 7, later_s=0.1, a0=1.0)
+    assert inbox.waiting, "somebody else is in the row"
 
 
 def test_the_newest_measurement_of_an_attribute_wins_whatever_the_order():
@@ -63,7 +78,7 @@ def test_taken_in_whole_or_one_by_one_the_same_waits(rows):
         value[index, attribute] = slot
         put(one_by_one, rows[index][0], slot, **{f"a{attribute}": float(slot)})
     entities, slots = np.array([r[0] for r in rows]), np.array([r[2] for r in rows], np.int32)
-    at_once.put(entities, value, slots)
+    at_once.put(entities, value, slots, slots.astype(np.float64))
     np.testing.assert_array_equal(at_once.slot, one_by_one.slot)
     np.testing.assert_array_equal(at_once.value, one_by_one.value)
     newest = np.full((CELLS, ATTRIBUTES), -1)

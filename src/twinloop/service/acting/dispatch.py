@@ -117,6 +117,7 @@ class Dispatcher:
         self.halting: Callable[[], None] = lambda: None
         self._orders = orders
         self._clock = clock
+        self._withholding = False
         self._asked = 0
         self._followed = 0
         self._lock = threading.Lock()
@@ -146,6 +147,7 @@ class Dispatcher:
         now = self._clock()
         awake: list[Callable[[], None]] = []
         with self._lock:
+            self._withholding = withhold
             for site in self.sites.values():
                 site.reported_s = reported_s[site.name]
                 site.silent = now - site.reported_s > longest_s[site.name]
@@ -341,6 +343,8 @@ class Dispatcher:
     def _other_slices(self, site: Site, revision: int) -> None:
         """Other slices are wanted: who refused the last ones may do these; who says nothing is waited for no more."""
         site.slices_revision, site.failed = revision, 0
+        if site.withheld and self._withholding:
+            site.withheld_revision = revision
         if site.mute:
             site.aside = site.aside or site.fault
         else:

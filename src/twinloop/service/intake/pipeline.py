@@ -50,13 +50,14 @@ class Ack:
 
 
 class Bounds(BaseModel):
-    """How much may come at once, wait for the disk and wait for the next slot, and how far a source's clock may be off
-    unnoticed.
+    """How much may come at once (more only makes all wait), wait for the disk and wait for the next slot, and how far a
+    source's clock may be off unnoticed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     requests: Annotated[int, Field(ge=1)] = 500
+    coming_bytes: Annotated[int, Field(ge=2**16)] = 16 * 2**20
     waiting_bytes: Annotated[int, Field(ge=2**16)] = 64 * 2**20
     waiting_events: Annotated[int, Field(ge=1)] = 20_000
     backlog_events: Annotated[int, Field(ge=1)] = 50_000
@@ -126,7 +127,7 @@ class Intake:
     @property
     def most_bytes(self) -> int:
         """Of one batch: more could never wait."""
-        return min(MAX_BODY_BYTES, self.bounds.waiting_bytes)
+        return min(MAX_BODY_BYTES, self.bounds.coming_bytes, self.bounds.waiting_bytes)
 
     @contextmanager
     def coming(self, size_bytes: int) -> Generator[Callable[[int], None]]:
@@ -141,6 +142,9 @@ class Intake:
 
         def charge(more_bytes: int) -> None:
             nonlocal held
+            if self._coming_bytes + more_bytes > self.bounds.coming_bytes:
+                self.refused_busy += 1
+                raise BusyError("too many reports come at once", 1.0)
             self.admit(self._coming_bytes + more_bytes)
             held += more_bytes
             self._coming_bytes += more_bytes

@@ -11,13 +11,19 @@ NEVER = -1
 
 
 class Inbox:
-    """Of one kind of entity. `value[e, a]` was measured in `slot[e, a]`, -1 where nothing waits."""
+    """Of one kind of entity. `value[e, a]` was measured in `slot[e, a]`, -1 where nothing waits.
+
+    Slots are coarse: `last_s[e, a]` is when the newest value so far was measured, epoch seconds, so that one measured
+    before it in the same slot `last[e, a]` does not take its place by coming later.
+    """
 
     def __init__(self, kind: Kind, entities: int) -> None:
         table = ATTRIBUTES[kind]
         self.value = np.zeros((entities, len(table)), np.float32)
         self.slot = np.full((entities, len(table)), NEVER, np.int32)
         self.bits = np.zeros(entities, np.float32)
+        self.last = np.full((entities, len(table)), NEVER, np.int32)
+        self.last_s = np.full((entities, len(table)), -np.inf)
         self._attribute_bits = np.array([entry.bits for entry in table], np.float32)
 
     @property
@@ -25,22 +31,33 @@ class Inbox:
         """Whether anything waits."""
         return bool(np.any(self.slot >= 0))
 
-    def put(self, row: NDArray[np.int64], value: NDArray[np.float32], slot: NDArray[np.int32]) -> None:
-        """Takes in measurements, [n] and [n, attributes]: NaN where there is none. A row may come more than once."""
-        order = np.argsort(slot, kind="stable")
-        row, value, slot = row[order], value[order], slot[order]
+    def put(
+        self,
+        row: NDArray[np.int64],
+        value: NDArray[np.float32],
+        slot: NDArray[np.int32],
+        time_s: NDArray[np.float64],
+    ) -> None:
+        """Takes in measurements of rows [n], values [n, attributes] (NaN where there is none), of slots and times [n].
+        A row may come more than once.
+        """
+        order = np.argsort(time_s, kind="stable")
+        row, value, slot, time_s = row[order], value[order], slot[order], time_s[order]
         present = np.isfinite(value)
         np.add.at(self.bits, row, HEADER_BITS + present @ self._attribute_bits)
         at, column = np.nonzero(present)
         entity, measured = row[at], slot[at]
-        newer = measured >= self.slot[entity, column]
+        overtaken = (measured == self.last[entity, column]) & (time_s[at] < self.last_s[entity, column])
+        newer = (measured >= self.slot[entity, column]) & ~overtaken
         at, column, entity = at[newer], column[newer], entity[newer]
         self.value[entity, column] = value[at, column]
-        self.slot[entity, column] = measured[newer]
+        self.slot[entity, column] = self.last[entity, column] = measured[newer]
+        self.last_s[entity, column] = time_s[at]
 
     def forget(self, row: int) -> None:
         """Drops what waits for a row that its holder leaves."""
-        self.slot[row] = NEVER
+        self.slot[row] = self.last[row] = NEVER
+        self.last_s[row] = -np.inf
         self.bits[row] = 0.0
 
     def take(self, lanes: int) -> Reports:
