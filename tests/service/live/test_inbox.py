@@ -29,7 +29,8 @@ def test_within_a_slot_the_newest_measurement_stays_though_an_older_one_comes_af
     put(inbox, 0, 7, later_s=0.5, a0=5.0)
     assert not inbox.waiting, "it was taken already"
     put(inbox, 0, 7, later_s=0.9, a0=9.0)
-    assert float(inbox.take(LANES).value[0, 0, 0]) == 9.0
+    taken = inbox.take(LANES)
+    assert (float(taken.value[0, 0, 0]), int(taken.slot[0, 0])) == (9.0, 8), "a twin takes one value a slot"
     inbox.forget(0)
     put(inbox, 0, 7, later_s=0.1, a0=1.0)
     assert inbox.waiting, "somebody else is in the row"

@@ -13,8 +13,9 @@ NEVER = -1
 class Inbox:
     """Of one kind of entity. `value[e, a]` was measured in `slot[e, a]`, -1 where nothing waits.
 
-    Slots are coarse: `last_s[e, a]` is when the newest value so far was measured, epoch seconds, so that one measured
-    before it in the same slot `last[e, a]` does not take its place by coming later.
+    `last_s[e, a]` is when the newest value so far was measured, epoch seconds: what was measured before it is dropped.
+    Twins take one value a slot: what was measured in the slot `taken[e, a]` after a value of it was taken, because the
+    loop was late, counts as measured in the next one.
     """
 
     def __init__(self, kind: Kind, entities: int) -> None:
@@ -22,7 +23,7 @@ class Inbox:
         self.value = np.zeros((entities, len(table)), np.float32)
         self.slot = np.full((entities, len(table)), NEVER, np.int32)
         self.bits = np.zeros(entities, np.float32)
-        self.last = np.full((entities, len(table)), NEVER, np.int32)
+        self.taken = np.full((entities, len(table)), NEVER, np.int32)
         self.last_s = np.full((entities, len(table)), -np.inf)
         self._attribute_bits = np.array([entry.bits for entry in table], np.float32)
 
@@ -46,17 +47,16 @@ class Inbox:
         present = np.isfinite(value)
         np.add.at(self.bits, row, HEADER_BITS + present @ self._attribute_bits)
         at, column = np.nonzero(present)
-        entity, measured = row[at], slot[at]
-        overtaken = (measured == self.last[entity, column]) & (time_s[at] < self.last_s[entity, column])
-        newer = (measured >= self.slot[entity, column]) & ~overtaken
-        at, column, entity = at[newer], column[newer], entity[newer]
+        newer = time_s[at] >= self.last_s[row[at], column]
+        at, column = at[newer], column[newer]
+        entity = row[at]
         self.value[entity, column] = value[at, column]
-        self.slot[entity, column] = self.last[entity, column] = measured[newer]
+        self.slot[entity, column] = np.maximum(slot[at], self.taken[entity, column] + 1)
         self.last_s[entity, column] = time_s[at]
 
     def forget(self, row: int) -> None:
         """Drops what waits for a row that its holder leaves."""
-        self.slot[row] = self.last[row] = NEVER
+        self.slot[row] = self.taken[row] = NEVER
         self.last_s[row] = -np.inf
         self.bits[row] = 0.0
 
@@ -73,6 +73,7 @@ class Inbox:
                 break
             taken = (self.slot == newest[:, None]) & (newest >= 0)[:, None]
             value[lane], sent[lane], slot[lane] = np.where(taken, self.value, 0.0), taken, newest
+            self.taken = np.where(taken, newest[:, None], self.taken)
             self.slot[taken] = NEVER
         measured = jnp.asarray(slot)
         return Reports(jnp.asarray(value), jnp.asarray(sent), measured, measured, jnp.asarray(size))
