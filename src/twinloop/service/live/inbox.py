@@ -13,7 +13,7 @@ NEVER = -1
 class Inbox:
     """Of one kind of entity. `value[e, a]` was measured in `slot[e, a]`, -1 where nothing waits.
 
-    `last_s[e, a]` is when the newest value so far was measured, epoch seconds: what was measured before it is dropped.
+    `last_s[e, a]` is when the newest value so far was measured, s since slot 0: what was measured before it is dropped.
     Twins take one value a slot: what was measured in the slot `taken[e, a]` after a value of it was taken, because the
     loop was late, counts as measured in the next one.
     """
@@ -40,7 +40,8 @@ class Inbox:
         time_s: NDArray[np.float64],
     ) -> None:
         """Takes in measurements of rows [n], values [n, attributes] (NaN where there is none), of slots and times [n].
-        A row may come more than once.
+
+        Times are s since slot 0, which go on evenly where the machine's clock does not. A row may come more than once.
         """
         order = np.argsort(time_s, kind="stable")
         row, value, slot, time_s = row[order], value[order], slot[order], time_s[order]

@@ -316,7 +316,7 @@ class Runner:
         time_s = np.concatenate([np.minimum(part.time_s, received_s) for part, received_s in parts])
         value = np.concatenate([part.value for part, _ in parts])
         here = row >= 0
-        self.inboxes[kind].put(row[here], value[here], self.slot_of(time_s[here]), time_s[here])
+        self.inboxes[kind].put(row[here], value[here], self.slot_of(time_s[here]), time_s[here] - self.epoch_s)
         self.last_heard_s = max(self.last_heard_s, float(time_s.max(initial=-math.inf)))
 
     def _join_members(self) -> None:
