@@ -35,12 +35,10 @@ import numpy as np
 import paho.mqtt.client as mqtt
 import yaml
 from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from table import Row, arguments, present
 
 from twinloop import scenario
-from twinloop.service.mqtt import Topic, topic_of
+from twinloop.service.mqtt import Topic, publish_properties, topic_of
 
 USERS = 2_100
 CONNECTIONS = 64
@@ -329,6 +327,7 @@ def _publish(given: dict, batches: Batches, taken: list[float], failed: list[int
     """Publishes as many messages ahead as there are connections over HTTP, until the time is over."""
     host, port = given["address"].removeprefix("mqtt://").split(":")
     site, room, connected = f"load{os.getpid()}", threading.Semaphore(CONNECTIONS), threading.Event()
+    answers, reports = topic_of(site, Topic.ANSWERS), topic_of(site, Topic.REPORTS)
     sent: dict[bytes, float] = {}
 
     def answered(client, userdata, message) -> None:
@@ -343,17 +342,16 @@ def _publish(given: dict, batches: Batches, taken: list[float], failed: list[int
     client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
     client.on_message, client.on_subscribe = answered, lambda *told: connected.set()
     client.connect(host, int(port))
-    client.subscribe(topic_of(site, Topic.ANSWERS), qos=1)
+    client.subscribe(answers, qos=1)
     client.loop_start()
     connected.wait(30)
     until, sequence = time.perf_counter() + given["seconds"], 0
     while time.perf_counter() < until:
         if room.acquire(timeout=1.0):
-            properties = Properties(PacketTypes.PUBLISH)
-            properties.CorrelationData = sequence.to_bytes(8, "big")
-            properties.ResponseTopic = topic_of(site, Topic.ANSWERS)
-            sent[properties.CorrelationData] = time.perf_counter()
-            client.publish(topic_of(site, Topic.REPORTS), batches.body(site, sequence), qos=1, properties=properties)
+            number = sequence.to_bytes(8, "big")
+            properties = publish_properties(CorrelationData=number, ResponseTopic=answers)
+            sent[number] = time.perf_counter()
+            client.publish(reports, batches.body(site, sequence), qos=1, properties=properties)
             sequence += 1
     client.disconnect()
     client.loop_stop()

@@ -5,6 +5,8 @@ import time
 
 import numpy as np
 
+from twinloop.service.keeping import KeepingSettings
+
 SLOTS = 20
 
 
@@ -42,3 +44,21 @@ def test_while_the_database_hangs_slots_are_lived_and_history_that_waits_is_boun
     until(lambda: slots_framed(platform)[-1] == 2 + SLOTS)
     assert np.all(np.diff(slots_framed(platform)) >= 1)
     assert platform.keeper.failures == left_out
+
+
+def test_snapshots_that_take_long_come_less_often(make_platform, tmp_path):
+    platform = make_platform(tmp_path / "live.db", keeping=KeepingSettings(snapshot_every_s=1.0))
+    platform.prepare()
+    keeper = platform.keeper
+    answers = threading.Event()
+    hangs = platform.storage.frames._database.submit(lambda connection: answers.wait(60))
+    lived(platform, 0, 3)
+    time.sleep(1.0)
+    answers.set()
+    hangs.result(60)
+    until(lambda: keeper.saved_s is not None)
+    first_s = keeper.saved_s
+    lived(platform, 3, 6)
+    assert keeper.saved_s == first_s, "a second's work is not repeated within ten"
+    lived(platform, 9, 4)
+    until(lambda: keeper.saved_s > first_s)

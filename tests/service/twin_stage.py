@@ -140,7 +140,7 @@ class Stage:
         platform.sight.publish(picture)
         platform.changes.publish(picture, held)
         platform.keeper.lived(picture)
-        platform.storage.check().result()
+        platform.keeper.wait()
         return picture
 
     def live(self, slot: int, **users) -> Picture:

@@ -75,11 +75,14 @@ def _parts(kind: str, table: tuple[Attribute, ...], asked: KindRequest, ids: Seq
     there = np.flatnonzero(np.asarray(ids, object) != "")
     if there.size == 0:
         return []
-    members = _alike(np.concatenate([values[there] for values in _figures(asked)], axis=1))
+    figures = [
+        np.asarray(values, np.float32)[there] for values in (asked.period_s, asked.bits, asked.delta, asked.alarm)
+    ]
+    members = _alike(np.concatenate(figures, axis=1))
     enabled, oldest_s = np.asarray(asked.enabled), np.asarray(asked.max_age_s)
     parts: list[PlanPart] = []
     for member in members:
-        period_s, bits, delta, alarm = (values[there[member[0]]] for values in _figures(asked))
+        period_s, bits, delta, alarm = (values[member[0]] for values in figures)
         attributes = {
             entry.name: Asked(
                 period_s=round(float(period_s[at]), 6),
@@ -93,10 +96,6 @@ def _parts(kind: str, table: tuple[Attribute, ...], asked: KindRequest, ids: Seq
         }
         parts.append(PlanPart(kind, [ids[int(at)] for at in there[member]], attributes))
     return parts
-
-
-def _figures(asked: KindRequest) -> list[NDArray[np.float32]]:
-    return [np.asarray(values, np.float32) for values in (asked.period_s, asked.bits, asked.delta, asked.alarm)]
 
 
 def _alike(figures: NDArray[np.float32]) -> list[NDArray[np.int64]]:

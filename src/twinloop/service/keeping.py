@@ -169,8 +169,14 @@ class Keeper:
         """Saves once more, and waits until all is kept."""
         if self._runner.slot >= 0:
             self._worker.submit(self._save, capture(self._runner), self._clock())
+        self.wait()
         for worker in (self._framer, self._worker):
             worker.shutdown(wait=True)
+
+    def wait(self) -> None:
+        """Returns once the history of every slot so far is kept."""
+        for framing in tuple(self._framing):
+            framing.result()
 
     def series(self, kind: str, name: str, attribute: str, from_s: float, to_s: float, step_s: float) -> Series:
         """See `HistoryPort`."""
@@ -294,7 +300,7 @@ class Keeper:
                 frames += [StoredFrame(kind, tier, picture.slot, blob) for tier in tiers]
             self._storage.frames.save(frames).result()
 
-        self._keep("history", keep)
+        self._keep("history could not be kept", keep)
 
     def _save(self, captured: Captured, now_s: float) -> None:
         def keep() -> None:
@@ -304,21 +310,21 @@ class Keeper:
             self._pause_s = max(self._settings.snapshot_every_s, (time.monotonic() - began) / _SAVING_SHARE)
 
         began = time.monotonic()
-        self._keep("a snapshot", keep)
+        self._keep("a snapshot could not be kept", keep)
 
-    def _keep(self, what: str, keep: Callable[[], object]) -> None:
+    def _keep(self, failed: str, keep: Callable[[], object]) -> None:
         try:
             keep()
         except Exception as error:
             self.failures += 1
-            _log.error("%s could not be kept: %s", what, error, exc_info=not isinstance(error, TwinloopError))
+            _log.error("%s: %s", failed, error, exc_info=not isinstance(error, TwinloopError))
 
     def _sweep(self, now_s: float) -> None:
         slot_s = self._runner.scenario_slot_s
         reach = {number: int(tier.keep_s / slot_s) for number, tier in enumerate(self._tiers)}
         kept = self._settings
         limits = Retention(reach, kept.events_s, kept.events_bytes, kept.refusals, kept.log_s)
-        self._keep("what is within bounds alone", lambda: self._storage.sweep(limits, now_s))
+        self._keep("what is old could not be removed", lambda: self._storage.sweep(limits, now_s))
 
 
 def table_of(kind: str) -> Kind:

@@ -240,6 +240,14 @@ class Network:
         return next(one for one in self.dispatcher.told() if one["site"] == site)
 
 
+def reported(network, withhold=True, **ages_s) -> None:
+    """When sites were last measured; those that are not named, now."""
+    now = network.clock()
+    network.dispatcher.mirrored(
+        {site: now - ages_s.get(site, 0.0) for site in SITES}, dict.fromkeys(SITES, 10.0), withhold=withhold
+    )
+
+
 @pytest.fixture
 def network(dispatcher, clock) -> Network:
     return Network(dispatcher, clock)

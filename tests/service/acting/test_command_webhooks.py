@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
-from service.acting.conftest import make_action, moved
+from service.acting.conftest import make_action, moved, reported
 
 from twinloop.service.acting import WebhookOrder, Webhooks, signature
 from twinloop.service.acting.webhooks import Pace
@@ -148,6 +148,25 @@ def test_a_command_that_is_overtaken_while_it_fails_is_not_sent_again(
     assert [orchestrator.call()[1]["revision"] for _ in range(2)] == [1, 2]
     hooks.stop()
     assert orchestrator.calls.empty()
+
+
+def test_a_try_that_is_due_is_not_made_once_the_site_is_silent(dispatcher, records, clock, orchestrator, network):
+    network.answers["west"] = "gone"
+    network.slot()
+
+    async def sleep(seconds: float) -> None:
+        reported(network, west=11.0)
+
+    hooks = Webhooks(dispatcher, records, orchestrator, clock, Pace(tries=3), sleep)
+    hooks.start()
+    orchestrator.script = [Reply(500, b"")]
+    hooks.register("west", order())
+    assert orchestrator.call()[1]["revision"] == 1
+    assert settled(hooks, network, lambda: network.told("west")["silent"])
+    assert orchestrator.calls.empty() and hooks.told["west"].failed == 0
+    reported(network)
+    assert orchestrator.call()[1]["revision"] == 1, "it is not forgotten"
+    hooks.stop()
 
 
 def test_an_answer_that_is_no_receipt_is_told_and_does_no_harm(webhooks, orchestrator, network):

@@ -193,6 +193,21 @@ def test_a_failure_rolls_back_to_what_was_last_confirmed(desk):
     assert not desk.decisions.follow(lambda revision: Fate("failed", "west: still")), "nothing is left to take back"
 
 
+def test_what_cannot_be_rolled_back_fails_and_the_next_failure_still_goes_back_to_what_was_confirmed(desk):
+    desk.decisions.approve(desk.decide().id, "ann")
+    desk.decisions.follow(lambda revision: CONFIRMED)
+    stood = desk.ground.stands
+    second = desk.decisions.approve(desk.decide(bandwidth_hz=moved(0.2)).id, "ann")
+    desk.ground.code = 3
+    desk.decisions.follow(lambda revision: Fate("failed", "west: refused"))
+    assert second.state == "failed" and desk.ground.stands is not stood
+    assert "could not be rolled back: refused: it takes from a slice what that slice was promised" in second.why
+    desk.ground.code = 0
+    third = desk.decisions.approve(desk.decide(bandwidth_hz=moved(0.05)).id, "ann")
+    desk.decisions.follow(lambda revision: Fate("failed", "west: refused"))
+    assert third.state == "rolled_back" and desk.ground.stands is stood
+
+
 def test_an_order_that_asked_for_something_else_does_not_confirm(desk):
     decision = desk.decisions.approve(desk.decide().id, "ann")
     desk.decisions.postpone(decision.revision)

@@ -4,7 +4,7 @@ confirmed that nobody did.
 
 import numpy as np
 import pytest
-from service.acting.conftest import SITES, make_action, make_picture, moved
+from service.acting.conftest import SITES, make_action, make_picture, moved, reported
 
 from twinloop.network.formats import Receipt
 
@@ -267,14 +267,6 @@ def test_commands_carry_what_the_action_says(network, dispatcher):
     shares = {share.slice: share.bandwidth_hz for share in command.slices}
     np.testing.assert_allclose(shares["premium"]["west-macro"], moved()[0, 0], atol=1e-2)
     assert set(shares["premium"]) == {"west-macro", "west-small"}
-
-
-def reported(network, withhold=True, **ages_s) -> None:
-    """When sites were last measured; those that are not named, now."""
-    now = network.clock()
-    network.dispatcher.mirrored(
-        {site: now - ages_s.get(site, 0.0) for site in SITES}, dict.fromkeys(SITES, 10.0), withhold=withhold
-    )
 
 
 def test_the_order_of_a_silent_site_waits_until_it_is_reported_again(network, dispatcher):

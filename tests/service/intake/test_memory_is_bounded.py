@@ -43,8 +43,15 @@ async def in_parts(*parts: bytes):
         yield part
 
 
-def test_bodies_of_untold_size_are_charged_as_they_come(make_stage):
-    stage = make_stage(waiting_bytes=390_000)
+@pytest.mark.parametrize(
+    ("bound", "why"),
+    [
+        ("waiting_bytes", "reports come faster than they can be kept"),
+        ("coming_bytes", "too many reports come at once"),
+    ],
+)
+def test_bodies_of_untold_size_are_charged_as_they_come(make_stage, bound, why):
+    stage = make_stage(**{bound: 390_000})
     headers = {"Authorization": f"Bearer {stage.secrets['admin']}"}
     intake = stage.platform.intake
 
@@ -68,8 +75,8 @@ def test_bodies_of_untold_size_are_charged_as_they_come(make_stage):
 
     first, second, again = asyncio.run(sent())
     assert [first.status_code, second.status_code, again.status_code] == [200, 503, 200]
-    assert second.headers["retry-after"] == "1"
-    assert intake._coming_bytes == 0
+    assert second.headers["retry-after"] == "1" and why in second.json()["detail"]
+    assert (intake._coming_bytes, intake.refused_busy) == (0, 1)
 
 
 def test_a_batch_that_could_never_wait_is_told_so(make_stage):

@@ -61,3 +61,13 @@ def test_a_slot_and_a_request_become_spans(collector):
     assert {entry.key: entry.value.int_value for entry in whole.attributes} == {"twinloop.slot": 17}
     status = {entry.key: entry.value.int_value for entry in named["GET"].attributes}
     assert status["http.response.status_code"] == 404
+
+
+@pytest.mark.parametrize("path", ["/reports", "/system"])
+def test_spans_name_the_route_whichever_way_it_is_served(collector, stage, path):
+    address, spans = collector
+    tracing = Tracing(TelemetrySettings(endpoint=address), lambda: 17)
+    stage.app = tracing.requests(stage.app)
+    stage.call("POST" if path == "/reports" else "GET", path, content=b"{}")
+    tracing.close()
+    assert [span.name.split()[1] for span in spans] == [path]

@@ -136,15 +136,13 @@ class Intake:
         Both raise BusyError where so much may not come at once.
         """
         if self._requests >= self.bounds.requests:
-            self.refused_busy += 1
-            raise BusyError("too many reports come at once", 1.0)
+            raise self._busy("too many reports come at once")
         held = 0
 
         def charge(more_bytes: int) -> None:
             nonlocal held
             if self._coming_bytes + more_bytes > self.bounds.coming_bytes:
-                self.refused_busy += 1
-                raise BusyError("too many reports come at once", 1.0)
+                raise self._busy("too many reports come at once")
             self.admit(self._coming_bytes + more_bytes)
             held += more_bytes
             self._coming_bytes += more_bytes
@@ -162,12 +160,14 @@ class Intake:
         if self._paused:
             raise BusyError(self._paused, 2.0)
         if self._bytes + size_bytes > self.bounds.waiting_bytes or len(self._waiting) >= self.bounds.waiting_events:
-            self.refused_busy += 1
-            raise BusyError("reports come faster than they can be kept", 1.0)
+            raise self._busy("reports come faster than they can be kept")
         events, size = self.backlog.waiting
         if events >= self.bounds.backlog_events or size >= self.bounds.backlog_bytes:
-            self.refused_busy += 1
-            raise BusyError("reports come faster than the twins take them in", 1.0)
+            raise self._busy("reports come faster than the twins take them in")
+
+    def _busy(self, what: str) -> BusyError:
+        self.refused_busy += 1
+        return BusyError(what, 1.0)
 
     async def submit(self, batch: Batch, size_bytes: int, site: str = "") -> Ack:
         """Takes a batch in; returns once it is durable. Raises BusyError, or StorageError where it was not kept.
