@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
+# Tests and demos start many programs; where Python may not keep bytecode, each start takes seconds longer.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 PYTHON ?= $(shell command -v python3.11 || command -v python3)

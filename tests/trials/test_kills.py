@@ -12,6 +12,8 @@ from trials.watched_site import watched
 
 pytestmark = pytest.mark.trial
 
+REPORTERS = 4
+
 
 @dataclass
 class Told:
@@ -44,14 +46,20 @@ def report_until_gone(server: LiveServer, promises: Promises) -> None:
 
 
 def test_killed_again_and_again_under_load_nothing_acknowledged_is_lost(site_file, site, tmp_path, extent, note):
-    promises, told, rng, restarts_s = Promises(), Told(), random.Random(11), []
+    promised = [Promises(f"trial{number}") for number in range(REPORTERS)]
+    told, rng, restarts_s = Told(), random.Random(11), []
+
+    def kept() -> int:
+        return sum(len(promises.acknowledged) for promises in promised)
+
     with running(site_file, tmp_path) as server, watched(server, site):
         for number in range(extent.kills):
-            reporter = threading.Thread(target=report_until_gone, args=(server, promises))
-            reporter.start()
-            kept = len(promises.acknowledged)
+            reporters = [threading.Thread(target=report_until_gone, args=(server, promises)) for promises in promised]
+            for reporter in reporters:
+                reporter.start()
+            before = kept()
             if number % 3 != 2:
-                wait_until(lambda kept=kept: len(promises.acknowledged) > kept, "reports are kept")
+                wait_until(lambda before=before: kept() > before, "reports are kept")
             if number % 3 == 1:
                 server.wait_for_life()
                 told.read(server)
@@ -59,17 +67,16 @@ def test_killed_again_and_again_under_load_nothing_acknowledged_is_lost(site_fil
             if number % 3 == 1:
                 told.read(server)
             server.kill()
-            reporter.join()
+            for reporter in reporters:
+                reporter.join()
             begun = time.monotonic()
             server.start()
             restarts_s.append(time.monotonic() - begun)
-        promises.require_kept(server)
+        for promises in promised:
+            promises.require_kept(server)
         told.read(server)
-        note(
-            kills=extent.kills,
-            acknowledged=len(promises.acknowledged),
-            restart_s=[round(seconds, 1) for seconds in restarts_s],
-        )
-        assert len(promises.acknowledged) > 10 * extent.kills
-        assert set(promises.statuses) <= {200, 503}, "until what was kept is read, reports have to wait"
+        note(kills=extent.kills, acknowledged=kept(), restart_s=[round(seconds, 1) for seconds in restarts_s])
+        assert kept() > 10 * extent.kills
+        statuses = {status for promises in promised for status in promises.statuses}
+        assert statuses <= {200, 503}, "until what was kept is read, reports have to wait"
         assert server.stop() == 0

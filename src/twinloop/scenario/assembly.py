@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from twinloop.abstraction import Abstractor
-from twinloop.collection import control
+from twinloop.collection import AbstractCollector, CollectionState, control
 from twinloop.datasets import shipped_figures
 from twinloop.decision import (
     ALLOCATIONS,
@@ -329,7 +329,7 @@ def first_state(
     memory, forecast = _begin_emulation(loop.emulator, twin)
     return LoopState(
         plant=begin(approved.action),
-        collection=loop.collector.start(),
+        collection=_begin_collection(loop.collector),
         twin=twin,
         emulation=memory,
         forecast=forecast,
@@ -346,3 +346,8 @@ def _begin_emulation(emulator: AbstractEmulator[Any], twin: Twins) -> tuple[PyTr
     memory = emulator.init(twin)
     _, forecast = emulator.emulate(memory, twin, jnp.int32(-1))
     return memory, forecast
+
+
+@eqx.filter_jit
+def _begin_collection(collector: AbstractCollector[Any]) -> CollectionState[Any]:
+    return collector.start()

@@ -130,13 +130,17 @@ class Keeper:
             )
         self._runner.epoch_s = float(settings.keep("epoch_s", repr(self._runner.epoch_s)).result())
 
-    def recover(self) -> Recovered:
-        """Brings a prepared runner to where the storage stands: the newest snapshot, then every event after it.
+    def read_ahead(self) -> None:
+        """Begins to read what `recover` needs, while other things are prepared."""
+        self._newest = self._worker.submit(self._storage.snapshots.latest)
 
-        Raises SnapshotError or StorageError where it cannot be.
+    def recover(self) -> Recovered:
+        """Brings a prepared runner to where the storage stands: the newest snapshot, then every event after it;
+        `read_ahead` comes first. Raises SnapshotError or StorageError where it cannot be.
         """
         runner = self._runner
-        snapshot = self._storage.snapshots.latest()
+        snapshot = self._newest.result()
+        del self._newest
         if snapshot is not None:
             restore(runner, snapshot.blob, self._name)
         saved_slot, replayed = runner.slot, self._replay()

@@ -4,11 +4,13 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from twinloop.decision import Appraisal
 from twinloop.errors import TwinloopError
+from twinloop.loop import LoopState
 from twinloop.network import Plan
 from twinloop.scenario import Scenario
 from twinloop.service.acting import Acting, ActingSettings, Limits, Mode, Patience, sites_of
@@ -92,6 +94,8 @@ class Platform:
         self.collecting = Collecting(scenario, sites_of(scenario), self.records, clock, settings.plan_every_s)
         self.intake.observed = self.collecting.observance.heard
         self.acting.quiet_s = self.collecting.quiet_s
+        self._planner = ThreadPoolExecutor(1, "plans")
+        self._planning: Future[None] | None = None
         known = storage.events.sources()
         self.intake.ledger.remember(
             (one.source, one.highest_sequence, one.received, one.last_received_s) for one in known
@@ -106,6 +110,7 @@ class Platform:
 
     def prepare(self) -> None:
         """Builds, compiles and recovers, so that the first slot finds all that was acknowledged."""
+        self.keeper.read_ahead()
         self.runner.prepare()
         self.acting.prepare()
         recovered = self.keeper.recover()
@@ -121,6 +126,7 @@ class Platform:
         """Ends cleanly: the slot under way, then a last snapshot."""
         self.runner.stop()
         self.acting.stop()
+        self._planner.shutdown(wait=True)
         self.whatifs.close()
         self.foreteller.close()
         self.keeper.close()
@@ -153,7 +159,14 @@ class Platform:
             self.acting.moved = False
             self.keeper.save_soon()
         self.keeper.lived(slot.picture)
-        self.collecting.lived(slot.picture, self.runner.state.collection.request)
+        if self.collecting.due and (self._planning is None or self._planning.done()):
+            self._planning = self._planner.submit(self._revise_plans, slot.picture, self.runner.state)
+
+    def _revise_plans(self, picture: Picture, state: LoopState) -> None:
+        try:
+            self.collecting.lived(picture, state.collection.request)
+        except Exception:
+            _log.exception("collection plans could not be revised; those that stand go on")
 
     def decided(self, picture: Picture, verdict: Verdict, appraisals: tuple[Appraisal, ...]) -> None:
         """A window's verdict is there."""

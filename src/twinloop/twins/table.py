@@ -115,6 +115,7 @@ def empty_twins(
     )
 
 
+@eqx.filter_jit
 def empty_table(kind: Kind, entities: int, history: int) -> TwinTable:
     """Table of `entities` inactive twins of `kind` with `history` rows of history each."""
     attributes = len(ATTRIBUTES[kind])

@@ -58,12 +58,16 @@ class Collecting:
         certain_s = [one.period_s if one.delta < 0 else one.max_age_s for one in asked]
         return min((each for each in certain_s if each is not None), default=float("inf"))
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time for new plans."""
+        return self._clock() >= self._due_s
+
     def lived(self, picture: Picture, request: Request) -> None:
-        """After a slot, on the runner's thread: new plans where it is time."""
-        now = self._clock()
-        if now < self._due_s:
+        """After a slot, on one thread at a time: new plans where it is time."""
+        if not self.due:
             return
-        self._due_s = now + self._every_s
+        self._due_s = self._clock() + self._every_s
         on_host: Request = jax.device_get(request)
         ids = self._ids(picture)
         plans = {site: self.wishes.applied(plan_of(on_host, ids[site], 0, site)) for site in self._sites}

@@ -1,6 +1,6 @@
 """What has arrived and is not in the twins yet, one value an attribute: the newest measurement, in whatever order."""
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,5 +76,5 @@ class Inbox:
             value[lane], sent[lane], slot[lane] = np.where(taken, self.value, 0.0), taken, newest
             self.taken = np.where(taken, newest[:, None], self.taken)
             self.slot[taken] = NEVER
-        measured = jnp.asarray(slot)
-        return Reports(jnp.asarray(value), jnp.asarray(sent), measured, measured, jnp.asarray(size))
+        value, sent, measured, size = jax.device_put((value, sent, slot, size))
+        return Reports(value, sent, measured, measured, size)

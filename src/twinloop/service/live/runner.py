@@ -332,7 +332,7 @@ class Runner:
         reports = [self.inboxes[kind].take(LANES) for kind in ("users", "cells", "servers")]
         pending = self.state.pending
         taken, patient = self.watcher.receipt() if self.watcher is not None else (int(pending.revision), True)
-        receipts = Receipts(jnp.int32(taken), jnp.int32(0))
+        newcomers, number, none, taken = jax.device_put((newcomers, np.int32(slot), np.int32(0), np.int32(taken)))
         self.state = eqx.tree_at(
             lambda s: (
                 s.plant.slot,
@@ -344,7 +344,13 @@ class Runner:
                 s.pending.missed,
             ),
             self.state,
-            (jnp.int32(slot), *reports, jnp.asarray(newcomers), receipts, jnp.int32(-1) if patient else pending.missed),
+            (
+                number,
+                *reports,
+                newcomers,
+                Receipts(taken, none),
+                jax.device_put(np.int32(-1)) if patient else pending.missed,
+            ),
         )
 
     def _paint(self, slot: int) -> Picture:
