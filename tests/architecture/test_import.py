@@ -83,7 +83,7 @@ def words_of(program: str, source: Path, folder: Path, modules: str = "twinloop"
     `modules` is the beginning of the names of the modules to import.
     """
     done = subprocess.run(
-        [sys.executable, "-c", program, modules],
+        [sys.executable, "-B", "-c", program, modules],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(source.parent), "JAX_PLATFORMS": "cpu"},
         capture_output=True,
