@@ -1,6 +1,7 @@
 """twinloop agent: the reporter and actuator of one site, or of several."""
 
 import os
+import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -209,6 +210,7 @@ def _last(told: Console, agent: "ReplayAgent | CmcdLogAgent") -> None:
 
 
 def _until_interrupted(threads: list[threading.Thread]) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while any(thread.is_alive() for thread in threads):
             threads[0].join(timeout=0.5)

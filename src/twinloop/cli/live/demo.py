@@ -1,5 +1,6 @@
 """twinloop demo live: a server, the agents of three sites and the page, in one command."""
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,7 @@ def live(
     moving while it does.
     """
     told = Console(stderr=True, highlight=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="twinloop-") as scratch:
         folder = Path(scratch) if keep is None else keep
         folder.mkdir(parents=True, exist_ok=True)
