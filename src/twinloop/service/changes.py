@@ -65,6 +65,7 @@ class Changes:
         self.latest: Change | None = None
         self.listening = 0
         self.dropped = 0
+        self.closed = False
         self._gone: deque[Gone] = deque()
         self._first = _NEVER
         self._listeners: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
@@ -83,6 +84,14 @@ class Changes:
             if last is not None:
                 self._remember(noun, last[0], now, picture.slot)
         self.latest = Change(picture.slot, self._first, picture, marks, tuple(self._gone), held)
+        self._wake()
+
+    def close(self) -> None:
+        """The server ends, and whoever listens is to go."""
+        self.closed = True
+        self._wake()
+
+    def _wake(self) -> None:
         with self._lock:
             listeners = list(self._listeners)
         for loop, event in listeners:

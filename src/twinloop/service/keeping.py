@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from twinloop.entities import column
-from twinloop.errors import TwinloopError
+from twinloop.errors import FormatError, StorageError, TwinloopError
 from twinloop.network.formats import unpack
 from twinloop.scenario import Scenario
 from twinloop.service.live import (
@@ -148,7 +148,10 @@ class Keeper:
         now, slot_s = self._clock(), runner.loop.slot_s
         if now < runner.epoch_s + (runner.slot + 1) * slot_s:
             _log.warning("the clock stands before the last slot; slots go on counting from it")
-            runner.epoch_s = now - (runner.slot + 1) * slot_s
+            behind_s = runner.epoch_s - (now - (runner.slot + 1) * slot_s)
+            runner.epoch_s -= behind_s
+            runner.last_heard_s -= behind_s
+            self._save(capture(runner), now)
         slot = int((now - runner.epoch_s) / slot_s)
         runner.renumber(max(int(runner.state.pending.revision), slot))
         return Recovered(saved_slot, replayed)
@@ -262,7 +265,10 @@ class Keeper:
         runner, count, last = self._runner, 0, self._runner.event
         while events := self._storage.events.after(last, _REPLAY_EVENTS):
             for event in events:
-                rows = unpack(event.payload)
+                try:
+                    rows = unpack(event.payload)
+                except FormatError as error:
+                    raise StorageError(f"event {event.id} of the database: {error}; restore a backup") from None
                 runner.members.join(rows)
                 runner.accept(event.id, event.received_s, rows)
             runner.drain()

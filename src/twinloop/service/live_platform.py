@@ -127,9 +127,9 @@ class Platform:
         self.runner.stop()
         self.acting.stop()
         self._planner.shutdown(wait=True)
+        self.keeper.close()
         self.whatifs.close()
         self.foreteller.close()
-        self.keeper.close()
 
     @property
     def picture(self) -> Picture | None:

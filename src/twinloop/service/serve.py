@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from types import FrameType
 
 import uvicorn
 from starlette.concurrency import run_in_threadpool
@@ -61,46 +62,57 @@ def serve(
             platform.runner.timing.observers.append(tracing.observe)
             application = tracing.requests(application)
         server = uvicorn.Server(_listening(Correlated(application), configuration, tls))
-        made = tokens.first_run()
-        if made is not None:
-            first_token(made[1])
+        platform.tasks.append(lambda: _dismiss_listeners(server, platform))
+        tokens.first_run(first_token)
         begin = threading.Thread(target=_begin, args=(platform, server, ready), name="begin", daemon=True)
-        begin.start()
-        try:
-            with _ended_by_signal(server):
-                server.run()
-        except SystemExit:
-            raise TwinloopError(
-                f"port {configuration.port} of {configuration.host} cannot be listened on; give another --port"
-            ) from None
-        finally:
-            server.should_exit = True
-            begin.join()
-            tokens.flush()
-            platform.stop()
-            if tracing is not None:
-                tracing.close()
+        with _ended_by_signal(server):
+            try:
+                begin.start()
+                _run(server, configuration)
+            finally:
+                server.should_exit = True
+                begin.join()
+                tokens.flush()
+                platform.stop()
+        if tracing is not None:
+            tracing.close()
         if platform.failed is not None:
             raise platform.failed
 
 
+def _run(server: uvicorn.Server, configuration: Configuration) -> None:
+    try:
+        server.run()
+    except SystemExit:
+        raise TwinloopError(
+            f"port {configuration.port} of {configuration.host} cannot be listened on; give another --port"
+        ) from None
+
+
+async def _dismiss_listeners(server: uvicorn.Server, platform: Platform) -> None:
+    """Once the server is to end: it waits for requests, and those of listeners would not end."""
+    while not server.should_exit:
+        await asyncio.sleep(0.1)
+    platform.changes.close()
+
+
 @contextmanager
 def _ended_by_signal(server: uvicorn.Server) -> Generator[None]:
-    """Has SIGTERM end the server and not the process. uvicorn raises the signal once more when it has ended, and the
-    default of that would be to end before the last snapshot.
-    """
+    """Has signals end the server and not the process, which keeps a last snapshot; a second one changes nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def end(number: int, frame: object) -> None:
+    def end(sig: int, frame: FrameType | None) -> None:
         server.should_exit = True
 
-    before = signal.signal(signal.SIGTERM, end)
+    server.handle_exit = end
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def clean_logs() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from twinloop.entities import SLICE_ATTRIBUTES, USER_ATTRIBUTES, Action, column
 from twinloop.network.formats import Receipt
-from twinloop.service.acting import Dispatcher, Orders, Patience
+from twinloop.service.acting import DecisionError, Dispatcher, Orders, Patience
 from twinloop.service.live import KindPicture, Picture
 from twinloop.service.records import Records
 from twinloop.storage import open_storage
@@ -132,11 +132,12 @@ class Loop:
 
     code: int = 0
     revision: int = 100
-    stands: object = "first"
+    stands: object = field(default_factory=lambda: first_approved(make_action()))
     table: object = None
     changes: int = 0
     adopted: list = field(default_factory=list)
     between: object = None
+    compiling: bool = False
 
     def run(self, job):
         if self.between is not None:
@@ -161,6 +162,8 @@ class Loop:
         return self.stands
 
     def stand_again(self, approved):
+        if self.compiling:
+            raise DecisionError("what decides is still being compiled")
         if self.code == 0:
             self.stands = approved
         return self.code

@@ -174,6 +174,9 @@ def test_limits_and_mode_and_the_kill_switch(desk):
     assert desk.ends("operator", "PUT", "/limits", json={"timezone": "Mars"})[0] == 422
     assert desk.ends("viewer", "PUT", "/limits", json={})[0] == 403
     assert desk.ends("operator", "PUT", "/mode", json={"mode": "act"})[1]["mode"] == "act"
+    status, problem = desk.ends("operator", "PUT", "/kill", json={"on": False})
+    assert status == 422 and problem["hint"] == "DELETE /kill releases it"
+    assert desk.ends("operator", "GET", "/mode")[1]["mode"] == "act"
     assert desk.ends("operator", "PUT", "/kill")[1] == {"mode": "halted", "kept": True}
     status, problem = desk.ends("operator", "PUT", "/mode", json={"mode": "act"})
     assert status == 409 and "DELETE /kill" in problem["detail"]

@@ -3,8 +3,9 @@
 import json
 import threading
 
+import numpy as np
 import pytest
-from service.acting.conftest import Loop, Sleepers, even, make_picture, make_verdict, moved
+from service.acting.conftest import CELL_HZ, Loop, Sleepers, even, make_picture, make_verdict, moved
 
 from twinloop.service.acting import Authority, Decisions, Fate, Limits
 from twinloop.service.acting.effect import Aftermath
@@ -150,10 +151,11 @@ def test_the_kill_switch_while_adopting_sends_nothing_and_the_decision_waits_aga
 
 
 def test_the_kill_switch_takes_back_what_is_not_confirmed(desk):
+    first = desk.ground.stands
     decision = desk.decisions.approve(desk.decide().id, "ann")
     desk.authority.halt()
     assert desk.decisions.follow(lambda revision: WAITING)
-    assert (decision.state, desk.ground.stands) == ("rolled_back", "first")
+    assert (decision.state, desk.ground.stands) == ("rolled_back", first)
     assert decision.why == "the kill switch was pressed before every site had confirmed it"
 
 
@@ -242,11 +244,47 @@ def test_a_restart_ends_what_was_under_way_and_keeps_the_rest(desk, records, clo
     records.log("server", "wait", "for", "writes", "{}")
     again = Desk(records, clock)
     again.decisions.remember()
+    again.decisions.resume(make_picture(300), 300)
     told = {name: again.decisions.recent[name].state for name in (kept.id, adopted.id, waits.id)}
     assert told == {kept.id: "kept", adopted.id: "expired", waits.id: "expired"}
+    assert again.decisions.recent[adopted.id].why == "the server was started anew, and something else stands"
     assert again.decisions.recent[adopted.id].by == "ann", "who consented stays"
     with pytest.raises(DecisionError, match="it is expired"):
         again.decisions.approve(waits.id, "ann")
+
+
+@pytest.fixture
+def started_anew(desk, records, clock) -> tuple[Desk, Decision]:
+    """A desk after a restart on what the loop stood on, and the decision that was asked for."""
+    desk.decisions.approve(desk.decide(bandwidth_hz=moved(0.05)).id, "ann")
+    desk.decisions.follow(lambda revision: CONFIRMED)
+    adopted = desk.decisions.approve(desk.decide().id, "ann")
+    records.log("server", "wait", "for", "writes", "{}")
+    again = Desk(records, clock)
+    again.ground.stands = desk.ground.stands
+    again.decisions.remember()
+    for slot in (300, 301):
+        again.decisions.resume(make_picture(slot), slot)
+    return again, again.decisions.recent[adopted.id]
+
+
+def test_what_was_asked_for_when_the_server_ended_is_asked_for_on_and_confirmed(started_anew):
+    again, decision = started_anew
+    assert (decision.state, decision.by, decision.revision) == ("adopted", "ann", 300)
+    assert again.effects.told == [("asked", decision.id)]
+    assert decision.history[-1]["comment"] == "the server was started anew; it is asked for on"
+    again.decisions.follow(lambda revision: CONFIRMED if revision == 300 else WAITING)
+    assert decision.state == "confirmed"
+
+
+def test_what_was_asked_for_when_the_server_ended_can_be_rolled_back_once_it_is_compiled(started_anew):
+    again, decision = started_anew
+    for busy in (True, False):
+        again.ground.compiling = busy
+        assert again.decisions.follow(lambda revision: Fate("failed", "west: refused")) is not busy
+        assert decision.state == ("adopted" if busy else "rolled_back")
+    stands = again.ground.stands.action.slice_bandwidth_hz
+    assert np.asarray(stands)[0, 0] == pytest.approx((1 / 3 - 0.05) * CELL_HZ), "what was confirmed before it"
 
 
 def test_pages_go_on_beyond_what_is_at_hand(desk, monkeypatch):

@@ -139,6 +139,20 @@ def test_a_stream_ends_with_its_token(stage, line):
     listening(story)
 
 
+@pytest.mark.parametrize("line", [Line, Socket])
+def test_a_stream_ends_with_the_server(new_stage, line):
+    stage = new_stage()
+    stage.live(10)
+
+    async def story():
+        async with line(stage, "viewer") as listener:
+            await listener.next()
+            stage.platform.changes.close()
+            assert (told := await listener.next()).event == "end" and "the server ends" in told.data["reason"]
+
+    listening(story)
+
+
 def test_a_tenant_hears_of_its_own_and_of_nobody_else(stage):
     acme = stage.tenant("acme", "premium")
     first = stage.live(10)

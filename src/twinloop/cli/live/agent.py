@@ -1,7 +1,6 @@
 """twinloop agent: the reporter and actuator of one site, or of several."""
 
 import os
-import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from rich.console import Console
 
 from twinloop.cli.live.asking.client import SERVER, secret_of
+from twinloop.cli.live.ending import leave_at_once, told_to_end
 from twinloop.cli.live.logs import begin_logging
 from twinloop.cli.live.mapping import MappingOption, mapping_of
 
@@ -94,6 +94,7 @@ def agent(
     reports again what was measured; a cmcd-log agent reports what players tell a web server. Both have nothing to
     command.
     """
+    leave_at_once()
     from twinloop import scenario as scenarios
     from twinloop.errors import TwinloopError
     from twinloop.service.agent import CmcdLogAgent, ReplayAgent
@@ -169,7 +170,7 @@ def _simulate(told: Console, scenario: "Scenario", sites: Sequence[str], lines: 
     ]
     threads = run_agents(agents)
     told.print("reporting; Ctrl-C ends it")
-    _until_interrupted(threads)
+    _until_told(threads)
     _end(agents, threads)
 
 
@@ -204,18 +205,15 @@ def _last(told: Console, agent: "ReplayAgent | CmcdLogAgent") -> None:
     """Runs an agent to its end, or until Ctrl-C."""
     thread = threading.Thread(target=agent.run, name="agent", daemon=True)
     thread.start()
-    _until_interrupted([thread])
+    _until_told([thread])
     _end([agent], [thread])
     told.print(f"{agent.sent:,} rows were sent")
 
 
-def _until_interrupted(threads: list[threading.Thread]) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        while any(thread.is_alive() for thread in threads):
-            threads[0].join(timeout=0.5)
-    except KeyboardInterrupt:
-        return
+def _until_told(threads: list[threading.Thread]) -> None:
+    told = told_to_end()
+    while any(thread.is_alive() for thread in threads) and not told.wait(0.2):
+        pass
 
 
 def _end(agents: "Sequence[SimulatedAgent | ReplayAgent | CmcdLogAgent]", threads: list[threading.Thread]) -> None:

@@ -76,7 +76,9 @@ def _play(
     serve = ["serve", "three-sites", "--database", database, "--port", str(port), "--mode", mode]
     processes.append(_start(folder, "server", [*serve, "--token-file", str(token_file)]))
     told.print("starting the server")
-    _wait_for(processes[0], folder / "server.log", token_file.is_file)
+    _wait_for(
+        processes[0], folder / "server.log", lambda: token_file.is_file() and token_file.read_bytes()[-1:] == b"\n"
+    )
     admin = token_file.read_text(encoding="utf-8").strip()
     with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {admin}"}, trust_env=False) as client:
         _wait_for(processes[0], folder / "server.log", lambda: _answers(client, "/healthz"))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from twinloop.cli.live.ending import leave_at_once
 from twinloop.cli.live.logs import begin_logging
 
 TOKEN_FILE_MODE = 0o600
@@ -89,6 +90,7 @@ def serve(
     On its first run with a database it prints an admin token, once. Then point agents at it
     (twinloop agent --help), open its address in a browser, or ask it: twinloop twin list user.
     """
+    leave_at_once()
     from twinloop import scenario as scenarios
     from twinloop.errors import OutputError
     from twinloop.service.configuration import configured

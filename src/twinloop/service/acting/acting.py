@@ -173,6 +173,7 @@ class Acting:
         if self._begun:
             flows = self.authority.acts and not slot.held
             self.dispatcher.offer(slot.order, slot.revision, slot.picture, flows=flows)
+        self.decisions.resume(slot.picture, slot.revision)
         if int(self._runner.state.pending.effect) == _ROLLED_BACK:
             self.decisions.postpone(slot.revision)
         self.effects.note(slot.picture, self._runner.members.user_group)

@@ -4,6 +4,7 @@ in between: every step is taken under one lock, and the loop is only touched on 
 """
 
 import heapq
+import json
 import logging
 import math
 import threading
@@ -19,16 +20,26 @@ from twinloop.decision import Appraisal
 from twinloop.service.acting.dispatch import Fate, Mode
 from twinloop.service.acting.effect import Aftermath, Held
 from twinloop.service.acting.limits import HOUR_S, Limits
-from twinloop.service.acting.record import FINAL, Decision, DecisionError, decision_of, written
+from twinloop.service.acting.record import (
+    FINAL,
+    Decision,
+    DecisionError,
+    decision_of,
+    held_by,
+    holding,
+    holds,
+    on_a_line,
+    written,
+)
 from twinloop.service.live import Picture
 from twinloop.service.security import OrderedRecordsPort
-from twinloop.validation import RESULTS, Approved, Verdict
+from twinloop.validation import RESULTS, Approved, Verdict, first_approved
 
 _log = logging.getLogger("twinloop.decisions")
 COLLECTION = "decisions"
+_UNCONFIRMED = ("standing", "unconfirmed")
 MOST_RECENT = 500
 """Decisions at hand; older ones are in the storage."""
-LONGEST_COMMENT = 2000
 _PAGE = 200
 _MOST_PAGES = 25
 Result = TypeVar("Result")
@@ -127,6 +138,7 @@ class Decisions:
         self._consents: dict[str, Consent] = {}
         self._approving: dict[str, tuple[str, Consent]] = {}
         self._confirmed_standing: Approved | None = None
+        self._resumed = False
         self._lock = threading.RLock()
 
     @property
@@ -141,16 +153,43 @@ class Decisions:
             return [self.recent[name] for name in self._consents]
 
     def remember(self) -> None:
-        """Goes on from what was kept. A window's decision that was under way when the server ended is under way no
-        more: the twins that it was judged in are gone.
+        """Goes on from what was kept. A window's decision that nobody had taken when the server ended can be taken no
+        more: the twins that it was judged in are gone. What was asked of the network: see `resume`.
         """
         with self._lock:
             for record in reversed(self._records.newest(COLLECTION, MOST_RECENT)):
                 decision = decision_of(record.body)
                 self.recent[decision.id] = decision
-                if decision.state not in FINAL and decision.kind == "reservation":
+                if decision.state not in FINAL | {"adopted"} and decision.kind == "reservation":
                     self._move(decision, "expired", "server", "the server was started anew")
                     self._keep(decision)
+
+    def resume(self, picture: Picture, revision: int) -> None:
+        """In the first slot, on the loop's thread: a decision that was asked of the network when the server ended, and
+        stands still, is asked for on, under `revision`, and can be rolled back as before.
+        """
+        if self._resumed:
+            return
+        self._resumed = True
+        with self._lock:
+            under_way = [one for one in self.recent.values() if one.state == "adopted"]
+            record = self._records.get(*_UNCONFIRMED) if under_way else None
+            kept = None if record is None else json.loads(record.body)
+            for decision in under_way:
+                stands = self._ground.standing()
+                if kept is None or kept["decision"] != decision.id or not holds(stands, kept["asked"]):
+                    self._move(decision, "expired", "server", "the server was started anew, and something else stands")
+                else:
+                    self._move(decision, "adopted", "server", "the server was started anew; it is asked for on")
+                    self._confirmed_standing = first_approved(holding(stands.action, kept["before"]))
+                    decision.revision = revision
+                    before, after = (np.asarray(kept[one]["slice_bandwidth_hz"]) for one in ("before", "asked"))
+                    self.became(
+                        self._effects.asked(
+                            decision.id, Held(before, after, picture.cell_bandwidth_hz.astype(np.float64))
+                        )
+                    )
+                self._keep(decision)
 
     def decided(self, picture: Picture, verdict: Verdict, appraisals: Sequence[Appraisal] = ()) -> Decision:
         """A window's verdict is there: it is kept, waits for a person, or is taken at once. On the loop's thread."""
@@ -161,7 +200,7 @@ class Decisions:
             self.supersede(f"decision {decision.id} is newer")
             if decision.state == "waiting":
                 approved = verdict.approved
-                consent = Consent(lambda: self._adopt(approved), held=_held(picture, found))
+                consent = Consent(lambda: self._adopt(decision.id, approved), held=_held(picture, found))
                 decision.why = self._why_not(decision, now)
                 if decision.why:
                     self._consents[decision.id] = consent
@@ -179,7 +218,7 @@ class Decisions:
 
     def approve(self, name: str, by: str, comment: str = "") -> Decision:
         """A person consents. Raises DecisionError where it does not wait, or no longer, or everything is halted."""
-        comment = _line(comment)
+        comment = on_a_line(comment)
         self._require(name)
         with self._lock:
             decision = self._find(name)
@@ -197,7 +236,7 @@ class Decisions:
 
     def reject(self, name: str, by: str, comment: str = "") -> Decision:
         """A person refuses. Raises DecisionError when it does not wait."""
-        comment = _line(comment)
+        comment = on_a_line(comment)
         self._require(name)
         with self._lock:
             decision = self._find(name)
@@ -227,17 +266,24 @@ class Decisions:
             for decision in [one for one in self.recent.values() if one.state == "adopted"]:
                 found = fate(decision.revision or 0)
                 self._note_withheld(decision, withheld(decision.revision or 0))
-                if self.mode == "halted":
-                    self._roll_back(decision, "the kill switch was pressed before every site had confirmed it")
-                elif found.state == "failed":
-                    self._roll_back(decision, found.why, "the last confirmed decision is asked for again; ")
-                elif found.state == "confirmed":
-                    self._confirm(decision)
-                else:
+                if not self._follow(decision, found):
                     continue
                 self._keep(decision)
                 return decision.state == "rolled_back"
         return False
+
+    def _follow(self, decision: Decision, found: Fate) -> bool:
+        """Whether a decision came to its end."""
+        try:
+            if self.mode == "halted":
+                self._roll_back(decision, "the kill switch was pressed before every site had confirmed it")
+            elif found.state == "failed":
+                self._roll_back(decision, found.why, "the last confirmed decision is asked for again; ")
+            elif found.state == "confirmed":
+                self._confirm(decision)
+        except DecisionError as error:
+            _log.warning("decision %s cannot be rolled back yet: %s", decision.id, error)
+        return decision.state in FINAL
 
     def _note_withheld(self, decision: Decision, sites: Sequence[str]) -> None:
         if list(sites) == decision.withheld:
@@ -340,18 +386,24 @@ class Decisions:
         for earlier in [one for one in self.recent.values() if one.state == "adopted"]:
             self._move(earlier, "superseded", "loop", f"decision {decision.id} was taken before it was confirmed")
             self._keep(earlier)
-        decision.revision = revision
+        decision.revision, decision.why = revision, ""
         self._decide(decision, "adopted", by, comment)
         if consent.held is not None:
             self.became(self._effects.asked(decision.id, consent.held))
 
-    def _adopt(self, approved: Approved) -> tuple[str, int | None]:
+    def _adopt(self, name: str, approved: Approved) -> tuple[str, int | None]:
         before = self._ground.standing()
         code, revision = self._ground.adopt(approved)
         if code != 0:
             return RESULTS[code], None
         if self._confirmed_standing is None:
             self._confirmed_standing = before
+        asked = {
+            "decision": name,
+            "asked": held_by(self._ground.standing()),
+            "before": held_by(self._confirmed_standing),
+        }
+        self._records.later(*_UNCONFIRMED, json.dumps(asked)).add_done_callback(_say_failure)
         return "", revision
 
     def _confirm(self, decision: Decision) -> None:
@@ -362,8 +414,9 @@ class Decisions:
 
     def _roll_back(self, decision: Decision, why: str, done: str = "") -> None:
         """What was confirmed last stands again if it is still safe, said with `done`; else what stands is held."""
-        before, self._confirmed_standing = self._confirmed_standing, None
+        before = self._confirmed_standing
         code = 0 if before is None else self._ground.stand_again(before)
+        self._confirmed_standing = None
         self._effects.dropped(decision.id)
         if code == 0:
             self._move(decision, "rolled_back", "network", f"{done}{why}")
@@ -442,10 +495,3 @@ def _held(picture: Picture, verdict: Verdict) -> Held:
     after = np.asarray(verdict.approved.action.slice_bandwidth_hz, np.float64)
     before, whole = picture.reserved_bandwidth_hz, picture.cell_bandwidth_hz
     return Held(before.astype(np.float64), after, whole.astype(np.float64))
-
-
-def _line(comment: str) -> str:
-    """A comment on one line. Raises DecisionError where it is too long."""
-    if len(comment) > LONGEST_COMMENT:
-        raise DecisionError(f"a comment has at most {LONGEST_COMMENT} characters, not {len(comment)}")
-    return " ".join("".join(c if c.isprintable() else " " for c in comment).split())

@@ -1,20 +1,23 @@
 """A decision as it is written down: what was proposed and by which verdict, who consented, what became of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from twinloop.decision import Appraisal
+from twinloop.entities import Action
 from twinloop.errors import TwinloopError
 from twinloop.service.acting.dispatch import Mode
 from twinloop.service.live import Picture
-from twinloop.validation import RESULTS, Verdict
+from twinloop.validation import RESULTS, Approved, Verdict
 
 FINAL = frozenset(
     {"kept", "rejected", "expired", "superseded", "refused", "confirmed", "rolled_back", "failed", "applied"}
@@ -23,6 +26,10 @@ LEAST_CHANGE = 1e-3
 """A proposal that moves less of every cell and server than this is what stands already."""
 Shares = dict[str, dict[str, float]]
 """Cell or server, then slice, to its share of the whole."""
+
+
+LONGEST_COMMENT = 2000
+_HELD = ("slice_active", "slice_bandwidth_hz", "slice_cycles_per_s", "slice_cache_bytes")
 
 
 class DecisionError(TwinloopError):
@@ -128,6 +135,29 @@ def written(picture: Picture, verdict: Verdict, appraisals: Sequence[Appraisal],
         slices=slices_of(picture),
         why="the proposal is what stands already" if chosen and not changes else "",
     )
+
+
+def held_by(approved: Approved) -> dict[str, Any]:
+    """What slices hold by what was approved, as it is kept."""
+    return {name: np.asarray(getattr(approved.action, name)).tolist() for name in _HELD}
+
+
+def holds(approved: Approved, held: Mapping[str, Any]) -> bool:
+    """Whether slices hold by what was approved what `held_by` told."""
+    return all(np.allclose(np.asarray(getattr(approved.action, name)), held[name]) for name in _HELD)
+
+
+def holding(action: Action, held: Mapping[str, Any]) -> Action:
+    """`action` with slices that hold what `held_by` told."""
+    kept = tuple(jnp.asarray(held[name], getattr(action, name).dtype) for name in _HELD)
+    return eqx.tree_at(lambda a: tuple(getattr(a, name) for name in _HELD), action, kept)
+
+
+def on_a_line(comment: str) -> str:
+    """A comment on one line. Raises DecisionError where it is too long."""
+    if len(comment) > LONGEST_COMMENT:
+        raise DecisionError(f"a comment has at most {LONGEST_COMMENT} characters, not {len(comment)}")
+    return " ".join("".join(c if c.isprintable() else " " for c in comment).split())
 
 
 def name_of(now_s: float, last: str) -> str:

@@ -1,13 +1,13 @@
 """What agents ask for: the plan of what to report, and commands, waited for by a long poll."""
 
 import asyncio
+from contextlib import suppress
 from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from twinloop.network import Command
-from twinloop.service.acting import Dispatcher
 from twinloop.service.api.context import platform_of
 from twinloop.service.api.problems import not_found
 from twinloop.service.live_platform import Platform
@@ -16,6 +16,7 @@ from twinloop.service.security import Identity, Permission, Requires
 router = APIRouter(prefix="/agents/{site}", tags=["agents"])
 _json = msgspec.json.Encoder()
 LONGEST_WAIT_S = 30.0
+_LOOK_S = 1.0
 
 
 @router.get("/plan", response_class=Response, responses={200: {"content": {"application/json": {}}}, 204: {}})
@@ -46,26 +47,29 @@ async def command(
     dispatcher = platform_of(request).dispatcher
     found = dispatcher.fetch(_known(platform_of(request), site), after)
     if found is None and wait_s > 0:
-        found = await _awaited(dispatcher, site, after, wait_s)
+        found = await _awaited(platform_of(request), site, after, wait_s)
     if found is None:
         return Response(status_code=204)
     return Response(_json.encode(found), media_type="application/json")
 
 
-async def _awaited(dispatcher: Dispatcher, site: str, after: int, wait_s: float) -> Command | None:
-    loop, news = asyncio.get_running_loop(), asyncio.Event()
+async def _awaited(platform: Platform, site: str, after: int, wait_s: float) -> Command | None:
+    """Waits for a command, at most until the server ends."""
+    loop, news, dispatcher = asyncio.get_running_loop(), asyncio.Event(), platform.dispatcher
+    until = loop.time() + wait_s
 
     def wake() -> None:
         loop.call_soon_threadsafe(news.set)
 
     found = dispatcher.fetch(site, after, wake)
-    if found is None:
-        try:
-            await asyncio.wait_for(news.wait(), wait_s)
-        except TimeoutError:
-            dispatcher.leave(site, wake)
-        found = dispatcher.fetch(site, after)
-    return found
+    if found is not None:
+        return found
+    while not (news.is_set() or platform.changes.closed or loop.time() >= until):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(news.wait(), min(until - loop.time(), _LOOK_S))
+    if not news.is_set():
+        dispatcher.leave(site, wake)
+    return dispatcher.fetch(site, after)
 
 
 def _known(platform: Platform, site: str) -> str:

@@ -41,6 +41,7 @@ class Members:
         self._slice = _by_any_name(scenario)
         self._group = {name: number for number, name in enumerate(self.group_names)}
         self._newcomers: set[int] = set()
+        self._expected: tuple[set[int], set[int]] = (set(), set())
 
     def directory(self, kind: str) -> Directory:
         """The rows of users, cells or servers."""
@@ -86,14 +87,20 @@ class Members:
         who[list(rows)] = True
         return who
 
-    def release(self, rows: Sequence[int]) -> None:
-        """Lets users go."""
+    def release(self, rows: Sequence[int]) -> list[int]:
+        """Lets users go, and gives the rows that are free now: whose report was accepted since the last call but one
+        stays, because it may be on its way.
+        """
         with self.lock:
-            for row in rows:
+            recent, before = self._expected
+            self._expected = (set(), recent)
+            gone = [row for row in rows if row not in recent and row not in before]
+            for row in gone:
                 self.users.release(row)
                 self._newcomers.discard(row)
                 self.user_group[row] = -1
-            self.revision += bool(rows)
+            self.revision += bool(gone)
+        return gone
 
     def saved(self) -> "SavedMembers":
         """What a snapshot keeps."""
@@ -124,6 +131,7 @@ class Members:
         return row
 
     def _assign(self, row: int, in_slice: str | None, group: str | None) -> None:
+        self._expected[0].add(row)
         wanted = self.user_slice[row] if in_slice is None else self._slice[in_slice]
         joined = self.user_group[row] if group is None else self._group[group]
         if wanted != self.user_slice[row] or joined != self.user_group[row]:

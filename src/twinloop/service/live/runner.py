@@ -38,6 +38,7 @@ from twinloop.twins import Kind, TwinTable
 from twinloop.validation import Approved, Verdict
 
 Result = TypeVar("Result")
+_Event = tuple[int, float, tuple[Rows, ...]]
 Clock = Callable[[], float]
 
 WARM_UP_SLOTS = 20
@@ -141,7 +142,7 @@ class Runner:
         self.deciding: Deciding | None = None
         self.broken = ""
         self.window_fault = ""
-        self._arrived: queue.SimpleQueue[tuple[int, float, tuple[Rows, ...]]] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._planner = ThreadPoolExecutor(1, "window")
         self._planning: Future[Any] | None = None
@@ -271,17 +272,31 @@ class Runner:
         """Takes what has arrived into the inboxes."""
         waiting = self._arrived.qsize()
         while waiting > 0:
-            events: list[tuple[int, float, tuple[Rows, ...]]] = []
+            events: list[_Event] = []
             rows = 0
             while len(events) < waiting and rows < _TAKEN_TOGETHER:
                 events.append(self._arrived.get_nowait())
                 rows += sum(len(part.ids) for part in events[-1][2])
             waiting -= len(events)
-            for kind in self.inboxes:
-                parts = [(part, received_s) for _, received_s, of in events for part in of if part.kind == kind]
-                if parts:
-                    self._put(kind, parts)
+            try:
+                self._put_all(events)
+            except Exception:
+                for event in events:
+                    self._put_alone(event)
             self.event = max(self.event, *(event for event, _, _ in events))
+
+    def _put_all(self, events: Sequence[_Event]) -> None:
+        for kind in self.inboxes:
+            parts = [(part, received_s) for _, received_s, of in events for part in of if part.kind == kind]
+            if parts:
+                self._put(kind, parts)
+
+    def _put_alone(self, event: _Event) -> None:
+        """One that cannot be taken in is left out, and no other with it."""
+        try:
+            self._put_all([event])
+        except Exception:
+            _log.exception("event %d could not be taken into the twins", event[0])
 
     def _run(self) -> None:
         while not self._stop.wait(max(self.epoch_s + (self.slot + 1) * self.loop.slot_s - self.clock(), 0.0)):
@@ -399,7 +414,5 @@ class Runner:
         last = np.asarray(current.slot).max(axis=1)
         silent = (slot - last) * self.loop.slot_s > self.pace.forget_s
         taken = np.array([bool(name) for name in self.members.users.names])
-        gone = np.flatnonzero(silent & taken & ~np.asarray(current.active))
-        for row in gone:
-            self.inboxes["users"].forget(int(row))
-        self.members.release([int(row) for row in gone])
+        for row in self.members.release(np.flatnonzero(silent & taken & ~np.asarray(current.active)).tolist()):
+            self.inboxes["users"].forget(row)

@@ -15,7 +15,7 @@ from twinloop.loop import LoopState
 from twinloop.service.live.members import SavedMembers
 from twinloop.service.live.runner import Runner
 
-VERSION = 2
+VERSION = 3
 _LENGTH_BYTES = 8
 
 
@@ -24,11 +24,17 @@ class SnapshotError(TwinloopError):
 
 
 class Held(msgspec.Struct):
-    """An inbox: what had arrived and waited for a later slot."""
+    """An inbox: what had arrived and waited for a later slot, and what was taken before."""
 
     value: bytes
     slot: bytes
     bits: bytes
+    taken: bytes
+    last_s: bytes
+
+
+class _Version(msgspec.Struct):
+    version: int
 
 
 class _Head(msgspec.Struct):
@@ -56,7 +62,7 @@ class Captured:
 def capture(runner: Runner) -> Captured:
     """The runner as it stands; quick, so that the runner's own thread can do it."""
     inboxes = {
-        kind: Held(inbox.value.tobytes(), inbox.slot.tobytes(), inbox.bits.tobytes())
+        kind: Held(*(getattr(inbox, name).tobytes() for name in Held.__struct_fields__))
         for kind, inbox in runner.inboxes.items()
     }
     return Captured(runner.slot, runner.event, runner.epoch_s, runner.members.saved(), inboxes, runner.state)
@@ -75,14 +81,19 @@ def pack(captured: Captured, scenario: str) -> memoryview:
 def restore(runner: Runner, blob: bytes, scenario: str) -> None:
     """Brings a prepared runner to where it was saved. Raises SnapshotError where it cannot be."""
     after = _LENGTH_BYTES + int.from_bytes(blob[:_LENGTH_BYTES], "big")
+    encoded = memoryview(blob)[_LENGTH_BYTES:after]
     try:
-        head = msgspec.msgpack.decode(memoryview(blob)[_LENGTH_BYTES:after], type=_Head)
+        version = msgspec.msgpack.decode(encoded, type=_Version).version
+        head = msgspec.msgpack.decode(encoded, type=_Head) if version == VERSION else None
     except msgspec.DecodeError as error:
         raise SnapshotError(
             f"the snapshot cannot be read ({error}); restore a backup or begin a new database"
         ) from None
-    if head.version != VERSION:
-        raise SnapshotError(f"the snapshot has version {head.version}, this program reads {VERSION}")
+    if head is None:
+        raise SnapshotError(
+            f"the snapshot has version {version}, this program reads {VERSION}; start it with the version of twinloop "
+            "that kept it, or begin a new database"
+        )
     if head.scenario != scenario:
         raise SnapshotError(
             "the database was begun with another scenario, whose twins do not fit this one; give that scenario, or "
@@ -99,9 +110,9 @@ def restore(runner: Runner, blob: bytes, scenario: str) -> None:
     runner.members.restore(head.members)
     for kind, held in head.inboxes.items():
         inbox = runner.inboxes[kind]
-        inbox.value = np.frombuffer(held.value, np.float32).reshape(inbox.value.shape).copy()
-        inbox.slot = np.frombuffer(held.slot, np.int32).reshape(inbox.slot.shape).copy()
-        inbox.bits = np.frombuffer(held.bits, np.float32).copy()
+        for name in Held.__struct_fields__:
+            there = getattr(inbox, name)
+            setattr(inbox, name, np.frombuffer(getattr(held, name), there.dtype).reshape(there.shape).copy())
     runner.slot, runner.event, runner.epoch_s = head.slot, head.event, head.epoch_s
 
 

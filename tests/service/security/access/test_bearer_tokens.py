@@ -132,6 +132,16 @@ def test_the_first_run_makes_one_admin_token_ever(tokens, memory, clock):
     assert Tokens(memory, clock).first_run() is None
 
 
+def test_a_first_token_that_cannot_be_told_is_not_made(tokens):
+    def full(secret):
+        raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"):
+        tokens.first_run(full)
+    told = []
+    assert tokens.first_run(told.append)[1] == told[0]
+
+
 def test_the_last_admin_token_cannot_be_revoked(tokens):
     token, _ = tokens.create("admin", "only")
     tokens.create("admin", "narrow", scopes=["metrics"])

@@ -62,9 +62,11 @@ def set_limits(
     return _authority(request).limits.told()
 
 
-@router.put("/kill")
+@router.put("/kill", responses=responses(422))
 async def kill(request: Request, identity: Annotated[Identity, Depends(Requires(Permission.KILL))]) -> dict[str, Any]:
     """The kill switch: from now on nothing new is sent to anybody; sites keep what they do. It outlives a restart."""
+    if await request.body():
+        raise ProblemError(422, "the kill switch takes no body: PUT /kill halts", hint="DELETE /kill releases it")
     _authority(request).halt()
     unkept = await run_in_threadpool(_authority(request).keep_halt)
     await run_in_threadpool(request.app.state.audit.record, identity, "kill", "network", "halted")

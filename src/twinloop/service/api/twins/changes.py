@@ -114,6 +114,8 @@ class _Feed:
         return [] if change is None else list(self._follower.news(change, own))
 
     def _ended(self) -> str:
+        if self._platform.changes.closed:
+            return "the server ends; come again"
         try:
             self._guard.confirm(self._identity)
         except AuthError as error:

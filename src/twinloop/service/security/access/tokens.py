@@ -116,8 +116,9 @@ class Tokens:
         scopes: Iterable[Permission | str] = (),
         expires_s: float | None = None,
         by: Identity | None = None,
+        told: Callable[[str], None] = lambda secret: None,
     ) -> tuple[Token, str]:
-        """A new token and its secret, which is nowhere else.
+        """A new token and its secret, which is nowhere else but with whom `told` tells before it is kept.
 
         `scopes` narrow the role's permissions, `sources` bind a reporter, `expires_s` is epoch seconds. `by` is who
         asks: nobody hands out what they do not have. Raises InvalidInput, Forbidden.
@@ -141,14 +142,17 @@ class Tokens:
         with self._lock:
             if len(self._table) >= MOST_TOKENS or token.id in self._table:
                 raise InvalidInput(f"there are {len(self._table)} tokens, the most that are kept", "prune old ones")
+            told(secret)
             self._write(entry)
             self._table[token.id] = entry
         return token, secret
 
-    def first_run(self) -> tuple[Token, str] | None:
-        """An admin token where there is no token at all, not even a revoked one; otherwise None."""
+    def first_run(self, told: Callable[[str], None] = lambda secret: None) -> tuple[Token, str] | None:
+        """An admin token where there is no token at all, not even a revoked one; otherwise None. None is made where
+        its secret cannot be `told`.
+        """
         with self._lock:
-            return None if self._table else self.create("admin", "first run")
+            return None if self._table else self.create("admin", "first run", told=told)
 
     def verify(self, secret: str) -> Identity:
         """Whose secret this is. Raises AuthError; only who knows the secret learns that it expired or was revoked."""
