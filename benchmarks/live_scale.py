@@ -33,7 +33,7 @@ BATCH = 1_000
 JUDGE = {"samples": 2, "slot_horizon": 2, "window_horizon": 8}
 """Fewer and shorter futures than the default, so that a decision fits its slot."""
 EMULATOR = "kalman"
-"""The default weighs three emulators; one alone is a tenth of its work."""
+"""One emulator; the default weighs three of them."""
 HISTORY = 4
 """Reports kept of each; none of the methods here looks further back."""
 TIERS = [{"step_s": 10, "keep_s": 900}, {"step_s": 60, "keep_s": 86_400}]
@@ -57,7 +57,7 @@ def main() -> None:
     rows = [
         Row(f"{users:,} users: slot, median [s]", first["median_s"]),
         Row("slot, p99 [s] (goal: 1)", first["p99_s"], GOAL_SLOT_S, GOAL_SLOT_S / first["p99_s"]),
-        Row(f"slots of {slots} that held what stands, late in deciding", first["held"]),
+        Row(f"slots of {slots} that held what stands", first["held"]),
         Row("reports taken in beside it [rows/s of slots]", first["rows_a_slot"]),
         Row("memory of the server [GB]", first["memory_gb"]),
         Row("database after it [MB]", first["database_mb"]),

@@ -138,7 +138,7 @@ def written(picture: Picture, verdict: Verdict, appraisals: Sequence[Appraisal],
 
 
 def held_by(approved: Approved) -> dict[str, Any]:
-    """What slices hold by what was approved, as it is kept."""
+    """What slices hold by what was approved, as it is kept: by cell or server, then slice; Hz, cycles/s, bytes."""
     return {name: np.asarray(getattr(approved.action, name)).tolist() for name in _HELD}
 
 
