@@ -1,5 +1,6 @@
 """Every test runs with shapes and types checked, strict rank promotion, and warnings as errors."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -39,6 +40,17 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         mapped = sum(1 for _ in lines)
     if mapped > MOST_MAPPED:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before():
+    """A command that logs to its own terminal leaves nothing of that to the tests after it."""
+    loggers = logging.getLogger(), logging.getLogger("twinloop")
+    before = [(logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,8 @@ class BrokerLink:
     @property
     def waiting(self) -> int:
         """Batches that the server is not known to have."""
-        return len(self._waiting)
+        with self._news:
+            return len(self._waiting)
 
     def put(self, columns: list[dict[str, Any]], receipts: list[dict[str, Any]]) -> None:
         """Queues one batch."""
@@ -111,7 +112,7 @@ class BrokerLink:
                 self._done(sequence)
             elif connected and (held.sent is None or self._is_lost(held, now, oldest=at == 0)):
                 self._publish(sequence, held, now)
-        return not self._waiting
+        return not self.waiting
 
     def plan(self, site: str, after: int) -> Plan | None:
         """The plan of the site, once each time that it comes."""
@@ -190,10 +191,10 @@ class BrokerLink:
         with self._news:
             if self._waiting.pop(sequence, None) is None:
                 return
+            if refused:
+                _log.error("batch %d is refused: %s", sequence, refused)
             self.refused += bool(refused)
             self.acknowledged += not refused
-        if refused:
-            _log.error("batch %d is refused: %s", sequence, refused)
 
     def _came(
         self, client: mqtt.Client, userdata: object, flags: mqtt.ConnectFlags, code: ReasonCode, properties: object
