@@ -90,10 +90,11 @@ def _run(server: uvicorn.Server, configuration: Configuration) -> None:
 
 
 async def _dismiss_listeners(server: uvicorn.Server, platform: Platform) -> None:
-    """Once the server is to end: it waits for requests, and those of listeners would not end."""
+    """Once the server is to end: it waits for requests, and those of listeners and of what-ifs would not end."""
     while not server.should_exit:
         await asyncio.sleep(0.1)
     platform.changes.close()
+    platform.whatifs.close()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 `open_storage` gives a `Storage`. It knows bytes, numbers and texts, and nothing of networks or twins.
 """
 
+from twinloop.storage.backup import check as check_backup
 from twinloop.storage.faults import Conflict, StorageFull, StorageUnavailable, Unstorable
 from twinloop.storage.retention import Retention, Swept
 from twinloop.storage.storage import Storage, open_storage
@@ -35,5 +36,6 @@ __all__ = [
     "StorageUnavailable",
     "Swept",
     "Unstorable",
+    "check_backup",
     "open_storage",
 ]

@@ -65,29 +65,37 @@ def dump(database: Database, stream: BufferedIOBase) -> dict[str, int]:
     return counts
 
 
-def load(database: Database, stream: BufferedIOBase) -> dict[str, int]:
-    """Fills an empty database from `stream`, in one transaction, once all of it was read and found whole.
-
-    `stream` can be read twice from where it is. Gives rows by table. Raises StorageError for a stream that is no
-    backup, is damaged, or is of other tables, and for a database that is not empty; nothing is written then.
+def check(stream: BufferedIOBase) -> None:
+    """Reads a backup to its end, and `stream` is where it was. Raises StorageError where it is none, is damaged, or is
+    of other tables.
     """
     start = stream.tell()
-    counts = dict.fromkeys(METADATA.tables, 0)
-    for rows in _read(stream):
-        counts[rows.table] += len(rows.rows)
+    for _ in _read(stream):
+        pass
+    stream.seek(start)
 
-    def write(connection: Connection) -> None:
+
+def load(database: Database, stream: BufferedIOBase) -> dict[str, int]:
+    """Fills an empty database from `stream`, in one transaction. Gives rows by table.
+
+    Raises StorageError, with nothing written, for what `check` refuses and for a database that is not empty.
+    """
+    start = stream.tell()
+
+    def write(connection: Connection) -> dict[str, int]:
         _refuse_unless_empty(connection, database.place)
         stream.seek(start)
+        counts = dict.fromkeys(METADATA.tables, 0)
         for rows in _read(stream):
             table = METADATA.tables[rows.table]
             names = [column.name for column in table.columns]
             connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows.rows])
+            counts[rows.table] += len(rows.rows)
         if connection.dialect.name == "postgresql":
             _go_on_numbering(connection)
+        return counts
 
-    database.submit(write).result()
-    return counts
+    return database.submit(write).result()
 
 
 def _head() -> _Head:

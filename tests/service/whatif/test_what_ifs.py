@@ -10,7 +10,15 @@ import pytest
 
 from twinloop.errors import TwinloopError
 from twinloop.service.api.standards.questions import Questions
-from twinloop.service.whatif import BusyTrialsError, LateTrialError, ProposalError, WhatIfs, Wish, trials
+from twinloop.service.whatif import (
+    BusyTrialsError,
+    EndedTrialError,
+    LateTrialError,
+    ProposalError,
+    WhatIfs,
+    Wish,
+    trials,
+)
 
 CLEAR = {"north": {"premium": 0.7, "standard": 0.15, "multicast": 0.15}}
 
@@ -140,13 +148,20 @@ def test_over_http_only_those_who_may_ask(server):
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "after"), [(BusyTrialsError(12.3), 429, "13"), (LateTrialError("late"), 503, "10")]
+    ("error", "status", "after"),
+    [
+        (BusyTrialsError(12.3), 429, "13"),
+        (LateTrialError("late"), 503, "10"),
+        (EndedTrialError("ending"), 503, "10"),
+        (asyncio.CancelledError(), 503, "10"),
+    ],
 )
-def test_over_http_who_comes_too_often_is_told_when_to_come_back(server, monkeypatch, error, status, after):
+def test_over_http_who_comes_too_often_or_too_late_is_told_when_to_come_back(server, monkeypatch, error, status, after):
     def refuse(wish):
         raise error
 
-    monkeypatch.setattr(server.platform, "whatifs", type("Busy", (), {"ask": staticmethod(refuse), "close": print}))
+    refusing = {"ask": staticmethod(refuse), "close": print, "ended": True}
+    monkeypatch.setattr(server.platform, "whatifs", type("Refusing", (), refusing))
     answer = server.call("POST", "/twins/whatif", json={})
     assert answer.status_code == status and answer.headers["retry-after"] == after
 
@@ -175,6 +190,16 @@ def test_a_what_if_ends_at_its_deadline(present, whatifs):
     with pytest.raises(LateTrialError, match="not ready within 5 s"):
         late.ask(Wish({}, samples=2, patience_s=5.0)).result()
     late.close()
+
+
+def test_what_waits_or_is_under_way_is_given_up_at_the_end(present, whatifs):
+    ending = WhatIfs(lambda: present, Clock())
+    ending._programs, ending._warm = whatifs._programs, True
+    asked = [ending.ask(Wish({}, horizon_s=trials.LONGEST_S, samples=trials.MOST_SAMPLES)) for _ in range(2)]
+    ending.close()
+    assert [type(future.exception(60.0)) for future in asked] == [EndedTrialError] * 2
+    with pytest.raises(EndedTrialError):
+        ending.ask(Wish({}))
 
 
 def test_so_many_wait_and_no_more(present, monkeypatch):

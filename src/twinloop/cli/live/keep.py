@@ -43,11 +43,13 @@ def restore(
 ) -> None:
     """Fill an empty database from a backup; a damaged file is refused before anything is written."""
     from twinloop.errors import DataError
-    from twinloop.storage import open_storage
+    from twinloop.storage import check_backup, open_storage
 
     try:
-        with file.open("rb") as stream, open_storage(database) as storage:
-            counts = storage.load(stream)
+        with file.open("rb") as stream:
+            check_backup(stream)
+            with open_storage(database) as storage:
+                counts = storage.load(stream)
     except OSError as error:
         raise DataError(file, f"it cannot be read: {error.strerror}") from None
     _tell(f"{database} filled: ", counts)

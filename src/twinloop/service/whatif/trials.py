@@ -35,6 +35,10 @@ class LateTrialError(TwinloopError):
     """A what-if was given up at its deadline."""
 
 
+class EndedTrialError(TwinloopError):
+    """A what-if was given up because the server ends."""
+
+
 @dataclass(frozen=True)
 class Wish:
     """A what-if: `shares` in place of the standing ones, `horizon_s` seconds, `samples` worlds, an answer within
@@ -76,14 +80,16 @@ class WhatIfs:
         self._programs = Programs()
         self._worker = ThreadPoolExecutor(1, "whatif")
         self._lock = threading.Lock()
+        self._ended = threading.Event()
         self._open = 0
         self._last_s = 5.0
         self._warm = False
 
     def ask(self, wish: Wish) -> "Future[Trial]":
-        """The outcome, later: ProposalError, LateTrialError, LookupError before the first slot.
+        """The outcome, later: ProposalError, LateTrialError, EndedTrialError, LookupError before the first slot.
 
-        Raises BusyTrialsError where too many wait, and ProposalError at once for what cannot be proposed at all.
+        Raises BusyTrialsError where too many wait, EndedTrialError once closed, and ProposalError at once for what
+        cannot be proposed at all.
         """
         present = self._present()
         if present is None:
@@ -91,22 +97,35 @@ class WhatIfs:
         reservation_of(wish.shares, present.picture, present.state.reservation)
         asked_s = self._clock()
         with self._lock:
+            self._check_open()
             if self._open > MOST_WAITING:
                 raise BusyTrialsError(self._open * self._last_s)
             self._open += 1
-        future = self._worker.submit(self._live, wish, asked_s)
-        future.add_done_callback(self._closed)
+            future = self._worker.submit(self._live, wish, asked_s)
+        future.add_done_callback(self._answered)
         return future
 
-    def close(self) -> None:
-        """Ends; what waits is dropped."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
+    @property
+    def ended(self) -> bool:
+        """Whether it was closed."""
+        return self._ended.is_set()
 
-    def _closed(self, _: "Future[Trial]") -> None:
+    def close(self) -> None:
+        """Ends; what waits or is under way is given up, as soon as what compiles is compiled."""
+        with self._lock:
+            self._ended.set()
+            self._worker.shutdown(wait=False)
+
+    def _check_open(self) -> None:
+        if self.ended:
+            raise EndedTrialError("the server is ending")
+
+    def _answered(self, _: "Future[Trial]") -> None:
         with self._lock:
             self._open -= 1
 
     def _live(self, wish: Wish, asked_s: float) -> Trial:
+        self._check_open()
         begun_s = self._clock()
         present = self._present()
         if present is None:
@@ -135,6 +154,7 @@ class WhatIfs:
         return trial
 
     def _check_time(self, wish: Wish, asked_s: float) -> None:
+        self._check_open()
         if self._clock() - asked_s > wish.patience_s:
             raise LateTrialError(f"the what-if was not ready within {wish.patience_s:g} s")
 

@@ -75,7 +75,7 @@ class ApiClient:
         except (httpx.InvalidURL, UnicodeError, ValueError) as error:
             self._unusable(error)
         if self._client.base_url.scheme not in ("http", "https"):
-            self._unusable("no scheme")
+            self._unusable("it begins with neither http:// nor https://")
 
     def ask(
         self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: object = None

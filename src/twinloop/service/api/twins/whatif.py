@@ -17,6 +17,7 @@ from twinloop.service.whatif import (
     LONGEST_S,
     MOST_SAMPLES,
     BusyTrialsError,
+    EndedTrialError,
     LateTrialError,
     ProposalError,
     Trial,
@@ -85,6 +86,16 @@ async def tried(platform: Platform, proposal: Proposal) -> Trial:
         raise ProblemError(422, str(error)) from None
     except LookupError:
         raise ProblemError(503, "no slot has been lived yet", "ask again later", {"Retry-After": "2"}) from None
+    except EndedTrialError as error:
+        raise _ending(str(error)) from None
+    except asyncio.CancelledError:
+        if not platform.whatifs.ended:
+            raise
+        raise _ending("the server is ending") from None
+
+
+def _ending(text: str) -> ProblemError:
+    return ProblemError(503, text, "ask again once it is back", {"Retry-After": "10"})
 
 
 def shares_of(platform: Platform, proposal: Proposal) -> dict[str, dict[str, float]]:
