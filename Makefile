@@ -16,7 +16,7 @@ PINS := pyproject.toml constraints.txt
 DEMO := runs/demo
 WORKERS ?= 2
 
-.PHONY: help setup demo demo-live servers test check trials bench clean
+.PHONY: help setup demo demo-live servers test check lint trials bench clean
 
 help:
 	@echo 'make setup   install twinloop into $(VENV)'
@@ -73,12 +73,14 @@ servers:
 test: $(VENV)/.dev servers
 	$(BIN)/pytest -n $(WORKERS) --durations 10
 
-check: $(VENV)/.dev
+check: lint
+	$(BIN)/pytest -q tests/architecture
+
+lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -q tests/architecture
 
 trials: $(VENV)/.dev servers
 	TWINLOOP_TRIALS=full $(BIN)/pytest -q -m trial tests/trials

@@ -20,13 +20,14 @@ from schemathesis import GenerationMode
 from schemathesis.core import NotSet
 
 from twinloop.service.api.application import PUBLIC
+from twinloop.service.api.describing import DESCRIBING
 from twinloop.service.dashboard import DASHBOARD_ROUTES
 from twinloop.service.security import Permission, check_routes
 
 ENDLESS = {"GET /twins/changes", "WS /twins/changes/ws"}
 """Streams: they are listened to elsewhere."""
 
-UNDESCRIBED = {"POST /reports", "GET /cmcd", "POST /cmcd", "OPTIONS /cmcd", "GET /docs", "GET /openapi.json"}
+UNDESCRIBED = {"POST /reports", "GET /cmcd", "POST /cmcd", "OPTIONS /cmcd"} | DESCRIBING
 """Served beside the framework, and left out of the description; they are asked by hand."""
 
 

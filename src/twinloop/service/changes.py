@@ -4,7 +4,7 @@ where a listener stands. So who is slow or was away is told the newest values at
 
 import asyncio
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +17,8 @@ from twinloop.service.live import KIND_OF, KindPicture, Picture
 
 MOST_GONE = 20_000
 """Twins that left that are remembered for those who were away."""
-MOST_LISTENERS = 500
+MOST_LISTENERS, MOST_OF_ONE = 500, 100
+"""Listeners at once, and those of one caller."""
 _NEVER = -1
 
 
@@ -68,6 +69,7 @@ class Changes:
         self.closed = False
         self._gone: deque[Gone] = deque()
         self._first = _NEVER
+        self._seats = Counter[str]()
         self._listeners: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._lock = threading.Lock()
 
@@ -115,17 +117,22 @@ class Changes:
         return True
 
     @contextmanager
-    def seat(self) -> Generator[None]:
-        """Room for one listener. Raises CrowdError where there is none."""
+    def seat(self, caller: str) -> Generator[None]:
+        """Room for one listener of a caller. Raises CrowdError where there is none."""
         with self._lock:
             if self.listening >= MOST_LISTENERS:
                 raise CrowdError(f"{MOST_LISTENERS} clients listen already")
+            if self._seats[caller] >= MOST_OF_ONE:
+                raise CrowdError(f"{MOST_OF_ONE} of your clients listen already")
             self.listening += 1
+            self._seats[caller] += 1
         try:
             yield
         finally:
             with self._lock:
                 self.listening -= 1
+                self._seats[caller] -= 1
+                self._seats += Counter[str]()
 
     def _remember(self, noun: str, before: KindPicture, now: KindPicture, number: int) -> None:
         if before.ids is now.ids or before.ids == now.ids:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated
 
 import numpy as np
@@ -221,9 +222,11 @@ class Keeper:
         row = frame.ids.index(name)
         return Moment(framed_s, int(frame.revision[row]), frame.slot[row], frame.value[row])
 
-    def revised(self, kind: str, name: str, revision: int) -> tuple[Moment | None, Moment | None]:
+    def revised(
+        self, kind: str, name: str, revision: int, revision_of: Callable[[Moment], int] = attrgetter("revision")
+    ) -> tuple[Moment | None, Moment | None]:
         """What a twin knew in the newest frame with at most this revision, and in the next frame; None where there is
-        none. Frames are far apart, so most revisions of a busy twin are in none.
+        none. Frames are far apart, so most revisions of a busy twin are in none. `revision_of` counts as who asks does.
         """
         slot_s = self._runner.scenario_slot_s
 
@@ -234,7 +237,7 @@ class Keeper:
         while beyond - first > 1:
             middle = (first + beyond) // 2
             found = at(middle)
-            if found is None or found.revision <= revision:
+            if found is None or revision_of(found) <= revision:
                 first = middle
             else:
                 beyond = middle
@@ -253,6 +256,7 @@ class Keeper:
         tier = reaching[0] if reaching else len(self._tiers) - 1
         slot_s, epoch_s = self._runner.scenario_slot_s, self._runner.epoch_s
         first, last = (int((time_s - epoch_s) // slot_s) for time_s in (from_s, to_s))
+        last = min(last, self._runner.slot)
         stride = max(round(self._tiers[tier].step_s / slot_s), 1) * _READ_FRAMES
         for begin in range(max(first, 0), max(last + 1, 0), stride):
             for one in self._storage.frames.between(table, tier, begin, min(begin + stride, last + 1)):

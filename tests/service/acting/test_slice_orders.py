@@ -6,6 +6,7 @@ import pytest
 from service.acting.conftest import Loop, Sleepers, make_picture
 
 from twinloop.service.acting import Authority, DecisionError, Decisions, Limits, NoSliceError, Orderer, Slices
+from twinloop.service.acting.slices import book
 from twinloop.service.acting.slices.profiles import Asked, Promises
 from twinloop.service.security import Grants
 from twinloop.slicing import SliceSpec, end_slice, table_from_specs
@@ -269,3 +270,29 @@ def test_only_so_many_orders_are_judged_and_wait(shop):
         here.order("create", ACME, name="multicast")
     with pytest.raises(DecisionError, match="8 of your orders wait for consent"):
         here.order("create", ACME, name="multicast")
+
+
+def test_one_tenant_s_checks_forget_nobody_else_s_orders(shop, monkeypatch):
+    monkeypatch.setattr(book, "MOST_ORDERS", 2)
+    one = shop()
+    one.grants.assign("premium", "acme")
+    one.grants.assign("standard", "bolt")
+    mine = one.order("adjust", ACME, name="premium", target_bps=3e6)
+    other = one.order("adjust", BOLT, name="standard", target_bps=3e6)
+    checks = [one.order("adjust", ACME, check=True, name="premium", target_bps=3e6).id for _ in range(4)]
+    assert [order.id for order in one.slices.orders_of("bolt")] == [other.id]
+    assert [order.id for order in one.slices.orders_of("acme")] == [checks[3], checks[2], mine.id]
+
+
+def test_a_tenant_is_not_told_how_far_the_floors_of_others_go(shop):
+    one = shop(mode="act")
+    one.scenario = one.scenario.model_copy(
+        update={"policy": one.scenario.policy.model_copy(update={"admission": False})}
+    )
+    one.slices._scenario = one.scenario
+    one.grants.assign("premium", "acme")
+    asked = {"name": "premium", "floor_share": 0.99}
+    told = one.order("adjust", ACME, **asked), one.order("adjust", OPERATOR, **asked)
+    assert [order.state for order in told] == ["refused", "refused"]
+    assert told[0].reason == "it does not fit beside what other slices are promised"
+    assert "floors promise" in told[1].reason

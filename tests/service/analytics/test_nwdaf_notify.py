@@ -6,7 +6,14 @@ from collections.abc import Callable
 import pytest
 from nwdaf_world import EVENTS, NOW_S, SUBSCRIPTIONS, Anybody, World, rfc3339, valid
 
-from twinloop.service.analytics import AnalyticsSettings, Notifier, NotifySettings, Subscriptions, notify_forever
+from twinloop.service.analytics import (
+    AnalyticsSettings,
+    Notifier,
+    NotifySettings,
+    Subscriptions,
+    notify,
+    notify_forever,
+)
 
 URL = "https://consumer.example/inbox"
 EVERY = [
@@ -288,6 +295,38 @@ def test_a_slow_consumer_is_not_called_twice_at_once():
         assert arrived.count("NETWORK_PERFORMANCE") == 1
 
     asyncio.run(lives())
+
+
+def test_an_owner_whose_consumers_do_not_answer_holds_up_nobody_else(monkeypatch):
+    monkeypatch.setattr(notify, "MOST_OF_ONE", 1)
+    town = Town(AnalyticsSettings(notify=NotifySettings(check_s=1.0, most_deliveries=2)))
+    for _ in range(3):
+        town.subscribe({"event": "NETWORK_PERFORMANCE", "repetitionPeriod": 1})
+    town.subscribe({"event": "DN_PERFORMANCE", "repetitionPeriod": 1})
+    kept = town.world.subscriptions.all()
+    other = next(one for one in kept if one.body.event_subscriptions[0].event == "DN_PERFORMANCE")
+    town.world.subscriptions.note(other, other.model_copy(update={"owner": "somebody else"}))
+    arrived: list[str] = []
+
+    async def dead(url: str, content: list[dict]) -> int:
+        arrived.append(content[0]["eventNotifications"][0]["event"])
+        if arrived[-1] == "NETWORK_PERFORMANCE":
+            await asyncio.Event().wait()
+        return 204
+
+    town.notifier = Notifier(town.world.analytics, town.world.subscriptions, town.who, dead, town.sleep)
+
+    async def second(_: float) -> None:
+        town.world.now_s += 1.0
+        await asyncio.sleep(0.01)
+        if arrived.count("DN_PERFORMANCE") >= 3:
+            raise asyncio.CancelledError
+
+    async def lives() -> None:
+        await asyncio.wait_for(asyncio.gather(notify_forever(town.notifier, 1.0, second), return_exceptions=True), 60)
+
+    asyncio.run(lives())
+    assert arrived.count("NETWORK_PERFORMANCE") == 1 and arrived.count("DN_PERFORMANCE") >= 3
 
 
 def test_what_changes_while_it_is_looked_at_is_not_undone(world):

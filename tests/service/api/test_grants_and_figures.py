@@ -1,6 +1,9 @@
 """Whose slices are whose, by an admin; noisy figures of others, from a budget that is seen and ends."""
 
+import pytest
+
 from twinloop.service.correlation import Correlated
+from twinloop.storage import StorageFull
 
 
 def test_a_slice_is_given_shown_changed_and_taken(new_stage):
@@ -20,8 +23,37 @@ def test_a_slice_is_given_shown_changed_and_taken(new_stage):
     assert [one["slice"] for one in stage.known("/grants")["grants"]] == ["premium"]
     assert stage.call("DELETE", "/grants/premium").status_code == 200
     assert stage.known("/twins/user", "acme")["twins"] == [] and stage.known("/grants")["grants"] == []
-    done = [line["action"] for line in stage.known("/audit")["log"]]
-    assert done[:3] == ["grant.release", "grant.change", "grant.assign"]
+    done = [(line["action"], line["outcome"]) for line in stage.known("/audit")["log"]]
+    acts = ("grant.release", "grant.change", "grant.assign")
+    assert done[:6] == [(act, outcome) for act in acts for outcome in ("done", "asked")]
+
+
+def test_what_cannot_be_recorded_is_not_done(new_stage, monkeypatch):
+    stage = new_stage()
+
+    def full(*told: object) -> None:
+        raise StorageFull("the disk")
+
+    tokens = {token.id for token in stage.tokens.all()}
+    monkeypatch.setattr(stage.platform.records, "log", full)
+    order = {"tenant": "acme", "attributes": ["rate_bps"]}
+    assert stage.call("PUT", "/grants/premium", json=order).status_code == 507
+    assert stage.call("POST", "/tokens", json={"role": "admin", "name": "x"}).status_code == 507
+    assert stage.call("PUT", "/mode", json={"mode": "act"}).status_code == 507
+    assert not stage.platform.grants.all() and {token.id for token in stage.tokens.all()} == tokens
+    assert stage.platform.acting.authority.mode == "advise"
+    with pytest.raises(StorageFull):
+        stage.call("PUT", "/kill")
+    assert stage.platform.acting.authority.mode == "halted"
+
+
+def test_a_ticket_opens_one_connection(new_stage):
+    stage = new_stage()
+    made = stage.call("POST", "/tickets", "viewer")
+    ticket = made.json()["ticket"]
+    assert made.status_code == 201 and made.json()["lasts_s"] == 30
+    asked = [stage.call("GET", f"/whoami?ticket={ticket}", None) for _ in range(2)]
+    assert [answer.status_code for answer in asked] == [200, 401] and asked[0].json()["role"] == "viewer"
 
 
 def test_a_grant_that_cannot_be_is_a_problem_with_a_hint(new_stage):

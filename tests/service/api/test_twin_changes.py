@@ -227,6 +227,18 @@ def test_there_is_room_for_so_many(stage, monkeypatch):
     listening(story)
 
 
+def test_nobody_takes_the_room_of_all(stage, monkeypatch):
+    stage.live(10)
+    monkeypatch.setattr(publishing, "MOST_OF_ONE", 1)
+
+    async def story():
+        async with Line(stage), Line(stage) as mine, Line(stage, "viewer") as other:
+            assert (mine.began["status"], other.began["status"]) == (503, 200)
+            assert b"1 of your clients listen already" in (await mine.raw())["body"]
+
+    listening(story)
+
+
 def test_what_cannot_be_followed_is_refused(stage):
     stage.live(10)
     stage.refused("/twins/changes", 404, kind="phone")

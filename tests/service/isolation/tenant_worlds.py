@@ -152,7 +152,7 @@ class World(Stage):
         if kind == "users":
             serving = names_of(kind).index("serving_cell")
             value[:, serving] = [zlib.crc32(name.encode()) % 2 for name in twin.ids]
-        mine = np.asarray([name in USERS or name == SLICE for name in twin.ids])
+        mine = np.asarray([name == SLICE for name in twin.ids])
         revision = np.where(mine, slot, slot + int(self.others.number)).astype(np.int32)
         return replace(twin, value=value, emulated=value + np.float32(0.5), revision=revision)
 

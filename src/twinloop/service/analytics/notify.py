@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic
+from weakref import WeakValueDictionary
 
 from twinloop.service.analytics.envelopes import no_news, notifications
 from twinloop.service.analytics.models import EventNotification, EventSubscription, SubscriptionNotification, written
@@ -17,6 +18,8 @@ Post = Callable[[str, list[dict[str, Any]]], Awaitable[int]]
 Sleep = Callable[[float], Awaitable[None]]
 
 _LOG = logging.getLogger(__name__)
+MOST_OF_ONE = 4
+"""Deliveries to one owner's subscribers at once: who does not answer holds up nobody else."""
 _FINAL = {400, 401, 403, 404, 405, 410, 413, 415}
 
 
@@ -63,6 +66,7 @@ class Notifier(Generic[Who]):
         self._sleep = sleep
         self._settings = analytics.settings.notify
         self._room = asyncio.Semaphore(self._settings.most_deliveries)
+        self._room_of = WeakValueDictionary[str, asyncio.Semaphore]()
         self._on_the_way: set[str] = set()
 
     async def tick(self, group: asyncio.TaskGroup) -> None:
@@ -143,8 +147,9 @@ class Notifier(Generic[Who]):
         notification = SubscriptionNotification(
             subscription_id=name, event_notifications=news.items, notif_corr_id=body.notif_corr_id
         )
+        own_room = self._room_of.setdefault(news.kept.owner, asyncio.Semaphore(MOST_OF_ONE))
         try:
-            async with self._room:
+            async with own_room, self._room:
                 arrived = await self._arrived(body.notification_uri or "", [written(notification)])
             self.counts.delivered += arrived
             self.counts.failed += not arrived

@@ -9,13 +9,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from twinloop import __version__
-from twinloop.service.api import agents, ingest, network, system, twins
+from twinloop.service.api import agents, describing, ingest, network, system, twins
 from twinloop.service.api.access import ROUTERS as ACCESS
 from twinloop.service.api.acting import ROUTERS as ACTING
 from twinloop.service.api.bodies import Bounded
 from twinloop.service.api.collecting import Beacons, Preflight
 from twinloop.service.api.collecting import router as collection
 from twinloop.service.api.context import present
+from twinloop.service.api.describing import ASSETS, DESCRIBING
 from twinloop.service.api.problems import add_problems, describe
 from twinloop.service.api.reports import Reports
 from twinloop.service.api.standards import add_standards
@@ -24,7 +25,7 @@ from twinloop.service.live_platform import Platform
 from twinloop.service.security import Aggregates, Audit, Guard, Ledger, Tokens, check_routes
 from twinloop.service.watching import Metrics
 
-PUBLIC = frozenset({"GET /healthz", "GET /readyz", "GET /openapi.json", "GET /docs", "OPTIONS /cmcd"})
+PUBLIC = DESCRIBING | {"GET /healthz", "GET /readyz", "OPTIONS /cmcd"}
 
 _DESCRIPTION = """\
 A network digital twin that closes the loop, live. Reports go in at `/reports`; twins, their past and their future are
@@ -38,9 +39,8 @@ def build_app(platform: Platform, guard: Guard, tokens: Tokens, audit: Audit) ->
         title="twinloop",
         version=__version__,
         description=_DESCRIPTION,
-        redoc_url=None,
+        openapi_url=None,
         lifespan=_beside,
-        swagger_ui_oauth2_redirect_url=None,
     )
     app.state.platform, app.state.guard, app.state.tokens, app.state.audit = platform, guard, tokens, audit
     ledger = Ledger(platform.records, platform.settings.privacy, platform.clock)
@@ -54,8 +54,14 @@ def build_app(platform: Platform, guard: Guard, tokens: Tokens, audit: Audit) ->
         reports,
         Route("/cmcd", Beacons(platform.players, guard), methods=["GET", "POST"]),
         Route("/cmcd", Preflight(), methods=["OPTIONS"]),
+        ASSETS,
     ]
-    for router in (*(part.router for part in (system, agents, twins, network, ingest)), collection, *ACCESS, *ACTING):
+    for router in (
+        *(part.router for part in (describing, system, agents, twins, network, ingest)),
+        collection,
+        *ACCESS,
+        *ACTING,
+    ):
         app.include_router(router)
     add_standards(app, platform, guard)
     describe(app, PUBLIC)

@@ -7,6 +7,9 @@ from twinloop.service.live import Picture
 from twinloop.service.live_platform import Platform
 from twinloop.service.security import Identity, View
 
+MOST_NUMBER = 2**63 - 1
+"""The largest number that a database counts to."""
+
 _NOTHING = "no slot has been lived yet"
 _LATER = ("ask again in a few seconds", {"Retry-After": "2"})
 

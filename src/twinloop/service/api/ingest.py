@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 
-from twinloop.service.api.context import platform_of
+from twinloop.service.api.context import MOST_NUMBER, platform_of
 from twinloop.service.security import Identity, Permission, Requires
 
 router = APIRouter(prefix="/ingest", tags=["ingest"])
@@ -18,7 +18,7 @@ async def errors(
     identity: Annotated[Identity, Depends(Requires(Permission.READ_INGEST))],
     source: Annotated[str | None, Query(max_length=128)] = None,
     since_s: Annotated[float | None, Query(ge=0, description="epoch seconds")] = None,
-    after: Annotated[int | None, Query(ge=0, description="`next` of the page before")] = None,
+    after: Annotated[int | None, Query(ge=0, le=MOST_NUMBER, description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
     """Refused rows, newest first: the reason, and the row as it came."""

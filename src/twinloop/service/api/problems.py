@@ -146,6 +146,11 @@ def add_problems(app: FastAPI) -> None:
         status = error.status_code if isinstance(error, HTTPException) else 500
         detail = str(error.detail) if isinstance(error, HTTPException) else ""
         headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        if status in (404, 405):
+            try:
+                app.state.guard.admit(request.scope)
+            except Refused as refused:
+                return respond(refused, request.url.path)
         if status == 405:
             headers["Allow"] = ", ".join(_methods(app, request.url.path)) or headers.get("Allow", "")
         return respond(ProblemError(status, detail, headers=headers), request.url.path)

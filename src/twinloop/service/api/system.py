@@ -26,6 +26,7 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", responses={503: {}})
 async def readyz(request: Request) -> Response:
     """Ready: reports are kept and slots are lived. 503 with the reason where not."""
+    request.app.state.guard.admit(request.scope)
     platform = platform_of(request)
     picture = platform.picture
     late_s = float("inf") if picture is None else platform.clock() - picture.time_s(picture.slot + 1)

@@ -23,6 +23,7 @@ from twinloop.service.dashboard.asking import Answer
 from twinloop.service.dashboard.pages import PAGES, show_sign_in
 from twinloop.service.dashboard.sessions import Sessions
 from twinloop.service.dashboard.visits import Visit
+from twinloop.service.security import Refused
 
 AT = "/ui"
 DASHBOARD_ROUTES = frozenset({"GET /", f"ANY {AT}"})
@@ -32,6 +33,10 @@ _DESK = "twinloop.dashboard"
 _COOKIE_S = 14 * 86_400
 _RECONNECT_S = 8.0
 _FOUND = 200
+_PART_COST = 0.2
+"""What a part of a page counts that was never found before: a page has dozens of them."""
+_MOST_PARTS = 10_000
+_TRY_LATER = 1013
 _LASTING = "public, max-age=31536000, immutable"
 """For parts of pages, whose addresses hold the version or a hash of what they are."""
 _HEADERS = {
@@ -56,8 +61,8 @@ _ICON = (
 class Admission(Protocol):
     """Counts requests that show no credential, by their address."""
 
-    def admit(self, scope: Scope) -> None:
-        """Raises where there are too many."""
+    def admit(self, scope: Scope, cost: float = 1.0) -> None:
+        """Raises Refused where there are too many."""
         ...
 
 
@@ -69,6 +74,7 @@ class _Desk:
         self.sessions = Sessions()
         self._admission = admission
         self._pages = _pages()
+        self._parts = set[str]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves a page or one of its parts, with headers that keep pages to themselves."""
@@ -82,12 +88,34 @@ class _Desk:
                 headers.update(_HEADERS)
                 if lasting and message["status"] == _FOUND:
                     headers["Cache-Control"] = _LASTING
+                    if len(self._parts) < _MOST_PARTS:
+                        self._parts.add(place)
+                if scope["scheme"] == "https":
+                    message["headers"] = [_only_encrypted(*header) for header in message["headers"]]
             await send(message)
 
-        if scope["type"] == "http" and not place.startswith("/_nicegui"):
-            self._admission.admit(scope)
+        try:
+            self._admit(scope, place)
+        except Refused:
+            if scope["type"] == "http":
+                raise
+            await send({"type": "websocket.close", "code": _TRY_LATER})
+            return
         scope[_DESK] = self
         await self._pages(scope, receive, guarded)
+
+    def _admit(self, scope: Scope, place: str) -> None:
+        """Counts what costs something: pages, new connections of pages, and parts that may not be there."""
+        if scope["type"] not in ("http", "websocket") or place in self._parts:
+            return
+        if place.startswith("/_nicegui_ws/") and b"sid=" in scope["query_string"]:
+            return
+        self._admission.admit(scope, _PART_COST if place.startswith("/_nicegui/") else 1.0)
+
+
+def _only_encrypted(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """A header; a cookie is not sent in the clear."""
+    return (name, value + b"; secure") if name.lower() == b"set-cookie" else (name, value)
 
 
 def mount_dashboard(application: FastAPI, admission: Admission) -> None:

@@ -47,6 +47,8 @@ class Sessions:
 
     async def sign_in(self, number: str, application: Any, token: str, address: str) -> Answer:
         """Opens a session where the API knows the token; gives the API's word on who it is."""
+        if not (token.isascii() and token.isprintable()):
+            return Answer(401, detail="the token holds characters that no token has", hint="copy it once more")
         api = Api(application, token, address)
         answer = await api.get("/whoami")
         if answer.ok:

@@ -1,6 +1,9 @@
-"""Who did what, to what, with what outcome: one entry in the append-only log, without secrets."""
+"""Who did what, to what, with what outcome: entries in the append-only log, without secrets."""
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from twinloop.service.security.access import Identity
 from twinloop.service.security.ports import LogPort
@@ -10,8 +13,17 @@ LONGEST_DETAIL = 4096
 LONGEST_NAME = 200
 
 
+@dataclass
+class Act:
+    """What is being done: to what, and what came of it."""
+
+    target: str
+    outcome: str = "done"
+    detail: dict[str, object] = field(default_factory=dict[str, object])
+
+
 class Audit:
-    """Writes to the log. What cannot be written raises: an act that cannot be recorded is not done."""
+    """Writes to the log. What cannot be written raises."""
 
     def __init__(self, log: LogPort) -> None:
         self._log = log
@@ -25,6 +37,20 @@ class Audit:
         if len(text) > LONGEST_DETAIL:
             text = json.dumps({"cut": text[: LONGEST_DETAIL // 2]})
         self._log.log(_line(actor), _line(action), _line(target), _line(outcome), text)
+
+    @contextmanager
+    def act(self, identity: Identity, action: str, target: str, **detail: object) -> Generator[Act]:
+        """Around what is done: an entry `asked` before it, so that an act that cannot be recorded is not done, and one
+        with its outcome behind it, which may be changed in between; `failed` with the reason where it raises.
+        """
+        self.record(identity, action, target, "asked", **detail)
+        doing = Act(target, detail=dict(detail))
+        try:
+            yield doing
+        except Exception as error:
+            self.record(identity, action, target, "failed", why=str(error) or type(error).__name__)
+            raise
+        self.record(identity, action, doing.target, doing.outcome, **doing.detail)
 
 
 def _line(text: str) -> str:

@@ -153,6 +153,14 @@ def test_the_last_admin_token_cannot_be_revoked(tokens):
     assert tokens.identity_of(other.id).role == "admin"
 
 
+def test_the_admin_token_that_lasts_longest_cannot_be_revoked(tokens, clock):
+    lasting, _ = tokens.create("admin", "lasting")
+    brief, _ = tokens.create("admin", "brief", expires_s=clock.now_s + 1.0)
+    with pytest.raises(InvalidInput, match="last admin"):
+        tokens.revoke(lasting.id)
+    assert tokens.revoke(brief.id).revoked_s is not None
+
+
 def test_unknown_tokens_cannot_be_revoked(tokens):
     with pytest.raises(KeyError):
         tokens.revoke("nothing")

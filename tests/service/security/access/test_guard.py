@@ -41,10 +41,12 @@ def guard(tokens, clock):
     return Guard(tokens, Limits(limits, clock), clock)
 
 
-def scope(*authorizations: str | bytes, query: str = "", address: str = "192.0.2.1") -> dict[str, object]:
+def scope(
+    *authorizations: str | bytes, query: str = "", address: str = "192.0.2.1", path: str = "/cmcd"
+) -> dict[str, object]:
     values = [value if isinstance(value, bytes) else value.encode("latin-1") for value in authorizations]
     headers = [(b"host", b"here"), *((b"Authorization", value) for value in values)]
-    return {"type": "http", "headers": headers, "query_string": query.encode(), "client": (address, 5)}
+    return {"type": "http", "path": path, "headers": headers, "query_string": query.encode(), "client": (address, 5)}
 
 
 def ask(guard: Guard, asked: dict[str, object]) -> Identity:
@@ -100,6 +102,9 @@ def test_only_reporters_may_ask_by_address(guard, tokens):
     assert ask(guard, scope(query=f"CMCD=bl%3D3&access_token={player}")).role == "reporter"
     with pytest.raises(AuthError, match="reporter"):
         ask(guard, scope(query=f"access_token={admin}"))
+    for path in ("/reports", "/cmcd/"):
+        with pytest.raises(AuthError, match="this address"):
+            ask(guard, scope(query=f"access_token={player}", path=path))
 
 
 def test_a_ticket_is_used_once_and_soon(guard, tokens, clock):

@@ -1,7 +1,9 @@
 import asyncio
+import gzip
 import ipaddress
 import ssl
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twinloop.service.security import Reply, SecuritySettingsError, TargetRefused, WebhookSettings, WebhookTargets
+from twinloop.service.security.transport import webhooks
 from twinloop.service.security.transport.addresses import host_of, is_public, plain
 
 PUBLIC = "93.184.216.34"
@@ -305,6 +308,33 @@ def test_an_answer_is_read_up_to_a_size(server):
     server.answer = (200, {}, b"x" * 65_537)
     with pytest.raises(TargetRefused, match="more than 65536 bytes"):
         post(targets(["127.0.0.1"], **LOCAL), f"http://hooks.example.net:{server.port}/")
+
+
+def test_a_packed_answer_is_not_unpacked(server):
+    once = gzip.compress(b"0" * 10_000_000)
+    server.answer = (200, {"Content-Encoding": "gzip, gzip"}, gzip.compress(once))
+    with pytest.raises(TargetRefused, match="encoding that was not asked for"):
+        post(targets(["127.0.0.1"], **LOCAL), f"http://hooks.example.net:{server.port}/")
+
+
+def test_a_target_that_drips_is_left(monkeypatch):
+    monkeypatch.setattr(webhooks, "LONGEST_CALL_S", 0.5)
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n")
+        with suppress(OSError):
+            while not writer.is_closing():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    async def called() -> None:
+        async with await asyncio.start_server(drip, "127.0.0.1", 0) as slow:
+            port = slow.sockets[0].getsockname()[1]
+            await targets(["127.0.0.1"], **LOCAL).send(f"http://hooks.example.net:{port}/", b"{}")
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(called(), 20.0))
 
 
 def test_proxies_of_the_environment_are_not_used(server, monkeypatch):

@@ -41,8 +41,12 @@ from twinloop.validation import granted
 
 _log = logging.getLogger("twinloop.slices")
 STANDING, ORDERS = "slices", "slice_orders"
-MOST_ORDERS = 500
+MOST_ORDERS = 200
+"""Orders of one tenant, or of those who run the network, that are remembered, and as many checks of each."""
+MOST_REMEMBERED = 5_000
 MOST_JUDGING = 8
+MOST_JUDGING_OF_ONE = 4
+"""Of those, orders of one tenant."""
 MOST_WAITING = 8
 """Orders of one tenant that may wait for consent."""
 _PROMISES = ("target_bps", "floor_share", "weight")
@@ -104,7 +108,7 @@ class Slices:
         """Goes on from what was kept: orders that wait for consent go on waiting, and are judged again when they get
         it; one that was being judged has to be given again.
         """
-        for record in reversed(self._records.newest(ORDERS, MOST_ORDERS)):
+        for record in reversed(self._records.newest(ORDERS, MOST_REMEMBERED)):
             order = order_from(record.body)
             self.orders[order.id] = order
             decision = None if order.decision is None else self._decisions.get(order.decision)
@@ -137,9 +141,10 @@ class Slices:
             not_covered=list(asked.not_covered),
         )
         with self._lock:
-            judging = sum(one.state == "judging" for one in self.orders.values())
+            judging = [one.tenant for one in self.orders.values() if one.state == "judging"]
             waiting = sum(one.state == "waiting" and one.tenant == who.tenant for one in self.orders.values())
-            if judging >= MOST_JUDGING:
+            crowd = who.tenant and judging.count(who.tenant) >= MOST_JUDGING_OF_ONE
+            if crowd or len(judging) >= MOST_JUDGING:
                 raise BusyError("as many orders are being judged as can be", 10.0)
             if who.tenant and waiting >= MOST_WAITING and not check:
                 raise DecisionError(f"{waiting} of your orders wait for consent, and no more may")
@@ -256,7 +261,8 @@ class Slices:
         try:
             table = changed(self._scenario, loop.slices, order.event())
         except TwinloopError as error:
-            return str(error)
+            _log.info("order %s cannot be applied: %s", order.id, error)
+            return "it does not fit beside what other slices are promised" if order.tenant else str(error)
         kept = {name: float(getattr(table, name)[row]) for name in _PROMISES}
         kept |= {"active": bool(table.active[row]), "changed_s": self._clock(), "order": order.id}
         before = self._kept.get(order.slice, {}) if order.change == "adjust" else {}
@@ -299,8 +305,9 @@ class Slices:
     def _keep(self, order: Order) -> None:
         with self._lock:
             self.orders[order.id] = order
-            over = max(len(self.orders) - MOST_ORDERS, 0)
-            for name in [one.id for one in self.orders.values() if one.state in ENDED][:over]:
+            alike = [one for one in self.orders.values() if (one.tenant, one.check) == (order.tenant, order.check)]
+            over = max(len(alike) - MOST_ORDERS, 0)
+            for name in [one.id for one in alike if one.state in ENDED][:over]:
                 del self.orders[name]
         kept = self._records.later(ORDERS, order.id, json.dumps(asdict(order)), state=order.state)
         kept.add_done_callback(_say_failure)

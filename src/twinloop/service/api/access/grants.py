@@ -4,11 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 
 from twinloop.service.api.context import platform_of
 from twinloop.service.api.problems import not_found, responses
-from twinloop.service.security import DEFAULT_GRANT, Grant, Identity, Permission, Requires
+from twinloop.service.security import DEFAULT_GRANT, Audit, Grant, Identity, Permission, Requires
 
 router = APIRouter(prefix="/grants", tags=["access"])
 Slice = Annotated[str, Path(max_length=128, description="name of the slice")]
@@ -41,7 +40,7 @@ async def grants(request: Request, _: Annotated[Identity, Depends(Requires(Permi
 
 
 @router.put("/{name}", responses=responses(404))
-async def assign(
+def assign(
     name: Slice,
     order: GrantOrder,
     request: Request,
@@ -52,17 +51,14 @@ async def assign(
     known = [entry.name for entry in platform.scenario.slices]
     if name not in known:
         raise not_found(f"there is no slice {name!r}", f"slices: {', '.join(known)}")
-
-    def give() -> Grant:
-        return platform.grants.assign(name, order.tenant, attributes=order.attributes, identity=order.identity)
-
-    grant = await run_in_threadpool(give)
-    request.app.state.audit.record(identity, "grant.assign", name, "done", order=order.model_dump())
+    audit: Audit = request.app.state.audit
+    with audit.act(identity, "grant.assign", name, order=order.model_dump()):
+        grant = platform.grants.assign(name, order.tenant, attributes=order.attributes, identity=order.identity)
     return _shown(grant)
 
 
 @router.patch("/{name}", responses=responses(404))
-async def change(
+def change(
     name: Slice,
     wanted: GrantChange,
     request: Request,
@@ -70,20 +66,16 @@ async def change(
 ) -> dict[str, Any]:
     """Changes what a slice's tenant sees of its users, at once."""
     held = platform_of(request).grants
-
-    def allow() -> Grant:
-        return held.allow(name, attributes=wanted.attributes, identity=wanted.identity)
-
-    try:
-        grant = await run_in_threadpool(allow)
-    except KeyError:
-        raise not_found(f"the slice {name!r} belongs to no tenant", "PUT gives it to one") from None
-    request.app.state.audit.record(identity, "grant.change", name, "done", order=wanted.model_dump())
+    if held.get(name) is None:
+        raise not_found(f"the slice {name!r} belongs to no tenant", "PUT gives it to one")
+    audit: Audit = request.app.state.audit
+    with audit.act(identity, "grant.change", name, order=wanted.model_dump()):
+        grant = held.allow(name, attributes=wanted.attributes, identity=wanted.identity)
     return _shown(grant)
 
 
 @router.delete("/{name}", responses=responses(404))
-async def release(
+def release(
     name: Slice, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.GRANTS))]
 ) -> dict[str, Any]:
     """Takes a slice from its tenant, who sees nothing of it any more. The slice itself goes on."""
@@ -91,8 +83,9 @@ async def release(
     grant = held.get(name)
     if grant is None:
         raise not_found(f"the slice {name!r} belongs to no tenant", "see /grants")
-    await run_in_threadpool(held.release, name)
-    request.app.state.audit.record(identity, "grant.release", name, "done", tenant=grant.tenant)
+    audit: Audit = request.app.state.audit
+    with audit.act(identity, "grant.release", name, tenant=grant.tenant):
+        held.release(name)
     return _shown(grant)
 
 

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
-from twinloop.service.api.context import platform_of
+from twinloop.service.api.context import MOST_NUMBER, platform_of
 from twinloop.service.api.problems import not_found, responses
-from twinloop.service.security import Identity, Permission, Requires, Role, Token, Tokens
+from twinloop.service.security import TICKET_S, Audit, Identity, Permission, Requires, Role, Token, Tokens
 
 router = APIRouter(tags=["access"])
 
@@ -38,6 +38,14 @@ async def whoami(identity: Annotated[Identity, Depends(Requires(Permission.READ_
     }
 
 
+@router.post("/tickets", status_code=201)
+async def create_ticket(
+    request: Request, identity: Annotated[Identity, Depends(Requires(Permission.READ_SLICES))]
+) -> dict[str, Any]:
+    """A pass for one connection within `lasts_s`, as `?ticket=`: browsers open streams without headers."""
+    return {"ticket": request.app.state.guard.ticket(identity), "lasts_s": TICKET_S}
+
+
 @router.get("/tokens")
 async def tokens(
     request: Request, _: Annotated[Identity, Depends(Requires(Permission.MANAGE_TOKENS))]
@@ -47,14 +55,14 @@ async def tokens(
 
 
 @router.post("/tokens", status_code=201)
-async def create_token(
+def create_token(
     order: TokenOrder, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.MANAGE_TOKENS))]
 ) -> dict[str, Any]:
     """Makes a token. Its secret is in this answer and nowhere else."""
     expires_s = None if order.lasts_s is None else platform_of(request).clock() + order.lasts_s
-
-    def make() -> tuple[Token, str]:
-        return _tokens(request).create(
+    audit: Audit = request.app.state.audit
+    with audit.act(identity, "token.create", "", role=order.role, name=order.name) as act:
+        token, secret = _tokens(request).create(
             order.role,
             order.name,
             tenant=order.tenant,
@@ -63,22 +71,21 @@ async def create_token(
             expires_s=expires_s,
             by=identity,
         )
-
-    token, secret = await run_in_threadpool(make)
-    request.app.state.audit.record(identity, "token.create", token.id, "done", role=token.role, name=token.name)
+        act.target = token.id
     return shown(token) | {"secret": secret}
 
 
 @router.delete("/tokens/{token_id}", responses=responses(404))
-async def revoke_token(
+def revoke_token(
     token_id: str, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.MANAGE_TOKENS))]
 ) -> dict[str, Any]:
     """Ends a token at once."""
-    try:
-        token = await run_in_threadpool(_tokens(request).revoke, token_id)
-    except KeyError:
-        raise not_found(f"there is no token {token_id!r}", "see /tokens") from None
-    request.app.state.audit.record(identity, "token.revoke", token_id, "done")
+    held = _tokens(request)
+    if token_id not in {token.id for token in held.all()}:
+        raise not_found(f"there is no token {token_id!r}", "see /tokens")
+    audit: Audit = request.app.state.audit
+    with audit.act(identity, "token.revoke", token_id):
+        token = held.revoke(token_id)
     return shown(token)
 
 
@@ -86,7 +93,7 @@ async def revoke_token(
 async def audit(
     request: Request,
     _: Annotated[Identity, Depends(Requires(Permission.AUDIT))],
-    before: Annotated[int | None, Query(ge=0, description="`next` of the page before")] = None,
+    before: Annotated[int | None, Query(ge=0, le=MOST_NUMBER, description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
     """Who did what, newest first."""

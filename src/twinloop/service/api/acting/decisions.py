@@ -11,7 +11,7 @@ from twinloop.service.acting import Decision, DecisionError
 from twinloop.service.analytics import AnalyticsSettings, Identities, written
 from twinloop.service.api.context import platform_of, present
 from twinloop.service.api.problems import ProblemError, not_found, responses
-from twinloop.service.security import Identity, Permission, Requires
+from twinloop.service.security import Audit, Identity, Permission, Requires
 from twinloop.service.standards import rrm_policy_ratios, sla_policies
 
 router = APIRouter(tags=["decisions"])
@@ -90,8 +90,10 @@ def approve(
     """Consents to a decision that waits; it is asked of the network if it is still safe."""
     _require(request, name)
     comment = "" if given is None else given.comment
-    done = platform_of(request).decisions.approve(name, identity.name, comment)
-    request.app.state.audit.record(identity, "decision.approve", name, done.state, comment=comment)
+    audit: Audit = request.app.state.audit
+    with audit.act(identity, "decision.approve", name, comment=comment) as act:
+        done = platform_of(request).decisions.approve(name, identity.name, comment)
+        act.outcome = done.state
     return asdict(done)
 
 
@@ -105,8 +107,10 @@ def reject(
     """Refuses a decision that waits."""
     _require(request, name)
     comment = "" if given is None else given.comment
-    done = platform_of(request).decisions.reject(name, identity.name, comment)
-    request.app.state.audit.record(identity, "decision.reject", name, done.state, comment=comment)
+    audit: Audit = request.app.state.audit
+    with audit.act(identity, "decision.reject", name, comment=comment) as act:
+        done = platform_of(request).decisions.reject(name, identity.name, comment)
+        act.outcome = done.state
     return asdict(done)
 
 

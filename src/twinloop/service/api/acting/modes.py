@@ -10,7 +10,7 @@ from twinloop.errors import TwinloopError
 from twinloop.service.acting import Authority, Limits
 from twinloop.service.api.context import platform_of
 from twinloop.service.api.problems import ProblemError, responses
-from twinloop.service.security import Identity, Permission, Requires
+from twinloop.service.security import Audit, Identity, Permission, Requires
 
 router = APIRouter(tags=["decisions"])
 
@@ -35,8 +35,9 @@ def set_mode(
     order: ModeOrder, request: Request, identity: Annotated[Identity, Depends(Requires(Permission.MODE))]
 ) -> dict[str, Any]:
     """Advise: a person decides. Act: automatic inside limits. Does not release the kill switch."""
-    _authority(request).set_mode(order.mode)
-    request.app.state.audit.record(identity, "mode", order.mode, "done")
+    audit: Audit = request.app.state.audit
+    with audit.act(identity, "mode", order.mode):
+        _authority(request).set_mode(order.mode)
     return _told(_authority(request))
 
 
@@ -57,8 +58,9 @@ def set_limits(
         order.require_known([entry.name for entry in platform_of(request).scenario.slices])
     except TwinloopError as error:
         raise ProblemError(422, str(error)) from None
-    _authority(request).set_limits(order)
-    request.app.state.audit.record(identity, "limits", "network", "done", limits=order.told())
+    audit: Audit = request.app.state.audit
+    with audit.act(identity, "limits", "network", limits=order.told()):
+        _authority(request).set_limits(order)
     return _authority(request).limits.told()
 
 
@@ -76,8 +78,10 @@ async def kill(request: Request, identity: Annotated[Identity, Depends(Requires(
 @router.delete("/kill", responses=responses(409))
 def release(request: Request, identity: Annotated[Identity, Depends(Requires(Permission.KILL))]) -> dict[str, Any]:
     """Releases the kill switch; a person decides from then on."""
-    _authority(request).release()
-    request.app.state.audit.record(identity, "kill", "network", "released")
+    audit: Audit = request.app.state.audit
+    with audit.act(identity, "kill", "network") as act:
+        _authority(request).release()
+        act.outcome = "released"
     return {"mode": _authority(request).mode}
 
 

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from twinloop.service.acting import AnyOrder, NoSliceError, Order, Orderer, Promises, ServiceProfile, ShortOrder, asked
 from twinloop.service.api.context import platform_of, seen
 from twinloop.service.api.problems import ProblemError, not_found, respond, responses
-from twinloop.service.security import Identity, Permission, Requires
+from twinloop.service.security import Audit, Identity, Permission, Requires
 
 router = APIRouter(tags=["slices"])
 COST = 20.0
@@ -139,6 +139,9 @@ async def _ordered(
     wanted = wanted.model_copy(update={"tenant": wanted.tenant or tenant})
     if wanted.tenant:
         identity.require_tenant(wanted.tenant)
+    audit: Audit = request.app.state.audit
+    if not check:
+        await run_in_threadpool(audit.record, identity, f"slice.{change}", wanted.name or "", "asked")
     try:
         taken, answered = acting.slices.submit(change, wanted, Orderer(identity.name, identity.tenant), check=check)
     except NoSliceError as error:
@@ -147,9 +150,7 @@ async def _ordered(
         await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(answered)), wait_s)
     if not check:
         told = {"order": taken.id, "promises": taken.promises}
-        await run_in_threadpool(
-            request.app.state.audit.record, identity, f"slice.{change}", taken.slice, taken.state, **told
-        )
+        await run_in_threadpool(audit.record, identity, f"slice.{change}", taken.slice, taken.state, **told)
     return _answer(taken, identity.tenant, request.url.path)
 
 

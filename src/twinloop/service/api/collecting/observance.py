@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from twinloop.service.api.context import platform_of
 from twinloop.service.api.problems import ProblemError, not_found
 from twinloop.service.collecting import TABLES, WINDOW_S, Wish
-from twinloop.service.security import Identity, Permission, Requires
+from twinloop.service.security import Audit, Identity, Permission, Requires
 
 router = APIRouter(prefix="/collection", tags=["collection"])
 Kind = Literal["user", "cell", "server"]
@@ -70,9 +70,10 @@ def want(
         by=identity.name,
         since_s=platform.clock(),
     )
-    platform.collecting.want(wish)
+    audit: Audit = request.app.state.audit
     told = wanted.model_dump_json(exclude_none=True)
-    request.app.state.audit.record(identity, "collection.want", f"{site} {kind} {attribute}", "done", wanted=told)
+    with audit.act(identity, "collection.want", f"{site} {kind} {attribute}", wanted=told):
+        platform.collecting.want(wish)
     return _told(request, site)
 
 
@@ -87,9 +88,10 @@ def leave(
     """Takes an operator's wish back: the loop alone asks for the attribute again."""
     _check(request, site)
     _check_attribute(kind, attribute)
-    if not platform_of(request).collecting.leave(site, kind, attribute):
-        raise not_found(f"nothing is wanted of {kind} {attribute} at {site}", f"see /collection/{site}")
-    request.app.state.audit.record(identity, "collection.leave", f"{site} {kind} {attribute}", "done")
+    audit: Audit = request.app.state.audit
+    with audit.act(identity, "collection.leave", f"{site} {kind} {attribute}"):
+        if not platform_of(request).collecting.leave(site, kind, attribute):
+            raise not_found(f"nothing is wanted of {kind} {attribute} at {site}", f"see /collection/{site}")
     return Response(status_code=204)
 
 

@@ -65,7 +65,7 @@ async def changes(
     """
     start = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else after
     follower = _follower(request, identity, wanted, -1 if start is None else min(start, 2**31 - 1))
-    return _Stream(platform_of(request), _Feed(request, identity, follower))
+    return _Stream(platform_of(request), _Feed(request, identity, follower), identity.subject)
 
 
 @router.websocket("/changes/ws")
@@ -73,7 +73,7 @@ async def changes_socket(socket: WebSocket, identity: Reader, wanted: Wanted, af
     """The messages of `/twins/changes` as JSON: `{"event", "id", "data"}`. What a client sends is ignored."""
     follower = _follower(socket, identity, wanted, -1 if after is None else after)
     platform = platform_of(socket)
-    with _seat(platform):
+    with _seat(platform, identity.subject):
         await socket.accept()
         listening = asyncio.create_task(_listen(socket))
         sending = asyncio.create_task(_send_all(socket, _Feed(socket, identity, follower), platform))
@@ -126,17 +126,18 @@ class _Feed:
 class _Stream(Response):
     """A feed as server-sent events, until the caller leaves, may no longer hear, or takes nothing."""
 
-    def __init__(self, platform: Platform, feed: _Feed) -> None:
+    def __init__(self, platform: Platform, feed: _Feed, caller: str) -> None:
         super().__init__(
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type="text/event-stream"
         )
         del self.headers["content-length"]
         self._platform = platform
         self._feed = feed
+        self._caller = caller
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one listener."""
-        with _seat(self._platform):
+        with _seat(self._platform, self._caller):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             leaving = asyncio.create_task(_left(receive))
             sending = asyncio.create_task(self._send_all(send))
@@ -204,9 +205,9 @@ async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:
 
 
 @contextmanager
-def _seat(platform: Platform) -> Generator[None]:
+def _seat(platform: Platform, caller: str) -> Generator[None]:
     try:
-        with platform.changes.seat():
+        with platform.changes.seat(caller):
             yield
     except CrowdError as error:
         raise ProblemError(503, str(error), "ask again later", {"Retry-After": "10"}) from None

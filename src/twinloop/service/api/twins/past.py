@@ -144,8 +144,16 @@ def as_revised(request: Request, view: View, kind: str, name: str, revision: int
     """A twin as it was known under a revision. Raises ProblemError (404) that names the nearest ones kept."""
     keeper = platform_of(request).keeper
     kept: list[Moment] = []
+
+    def counted(moment: Moment) -> int:
+        return view.revision(kind, name, moment)
+
     for place in (0, 1):
-        found = _recalled(view, kind, name, lambda noun, true, place=place: keeper.revised(noun, true, revision)[place])
+
+        def look(noun: str, true: str, place: int = place) -> Moment | None:
+            return keeper.revised(noun, true, revision, counted)[place]
+
+        found = _recalled(view, kind, name, look)
         if found is not None and found.revision == revision:
             return found
         kept += [] if found is None else [found]

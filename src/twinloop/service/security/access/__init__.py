@@ -1,6 +1,6 @@
 """Who may ask, what, and how often: tokens, an identity provider, permissions of roles, rate limits."""
 
-from twinloop.service.security.access.guard import Guard, address_of
+from twinloop.service.security.access.guard import TICKET_S, Guard, address_of
 from twinloop.service.security.access.limits import Buckets, Limits, LimitSettings, Rate, network_of
 from twinloop.service.security.access.oidc import Oidc, OidcSettings
 from twinloop.service.security.access.permissions import (
@@ -18,6 +18,7 @@ __all__ = [
     "PERMISSIONS",
     "ROLES",
     "SEES_ALL",
+    "TICKET_S",
     "Buckets",
     "Guard",
     "Guarded",

@@ -15,6 +15,8 @@ from twinloop.service.security.errors import AuthError, Forbidden
 TICKET_S = 30.0
 MOST_TICKETS = 10_000
 LONGEST_CREDENTIAL = 10_000
+IN_ADDRESS = frozenset({"/cmcd"})
+"""Where a token may stand in the address: it is read by whoever sees the page, and serves for nothing else."""
 
 _HINT = "send the header Authorization: Bearer <token>"
 
@@ -45,7 +47,7 @@ class Tickets:
 class Guard:
     """Finds out who asks and counts how often.
 
-    A credential comes in the header `Authorization: Bearer`; as `?ticket=`; or, for reporters alone, as
+    A credential comes in the header `Authorization: Bearer`; as `?ticket=`; or, for reporters alone and on `/cmcd`, as
     `?access_token=` (players that report CMCD cannot send headers; what leaks with an address can then only report).
     """
 
@@ -64,6 +66,8 @@ class Guard:
             self._limits.admit_address(address)
             raise
         try:
+            if kind == "query" and scope["path"] not in IN_ADDRESS:
+                raise AuthError("no token may stand in this address", "invalid_request", _HINT)
             identity = await self._verified(kind, credential, address)
         except (AuthError, Forbidden):
             self._limits.failed(address)
@@ -71,9 +75,9 @@ class Guard:
         self._limits.admit(identity)
         return identity
 
-    def admit(self, scope: Mapping[str, Any]) -> None:
+    def admit(self, scope: Mapping[str, Any], cost: float = 1.0) -> None:
         """Counts a request of a public route by its address. Raises TooManyRequests."""
-        self._limits.admit_address(address_of(scope))
+        self._limits.admit_address(address_of(scope), cost)
 
     def charge(self, identity: Identity, cost: float) -> None:
         """Counts a request as `cost` more requests, for what is expensive. Raises TooManyRequests."""

@@ -107,9 +107,9 @@ class Limits:
         if buckets is not None:
             _refuse(buckets.wait_s(identity.subject, cost), f"{identity.name} asks too often")
 
-    def admit_address(self, address: str) -> None:
+    def admit_address(self, address: str, cost: float = 1.0) -> None:
         """Counts a request that shows no credential."""
-        _refuse(self._unknown.wait_s(network_of(address)), "this address asks too often")
+        _refuse(self._unknown.wait_s(network_of(address), cost), "this address asks too often")
 
     def failed(self, address: str) -> None:
         """Counts a sign-in that failed."""

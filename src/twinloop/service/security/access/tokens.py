@@ -176,7 +176,9 @@ class Tokens:
         return entry.identity if entry is not None and entry.token.is_live(self._now()) else None
 
     def revoke(self, token_id: str) -> Token:
-        """Ends a token at once. Raises KeyError for an unknown one, InvalidInput for the last admin token."""
+        """Ends a token at once. Raises KeyError for an unknown one, InvalidInput for the last admin token: one that no
+        other outlasts.
+        """
         with self._lock:
             entry = self._table[token_id]
             if entry.token.revoked_s is not None:
@@ -191,7 +193,9 @@ class Tokens:
     def _is_last_admin(self, entry: _Entry) -> bool:
         now_s = self._now()
         admins = [e for e in self._table.values() if e.token.role == "admin" and not e.token.scopes]
-        return [e for e in admins if e.token.is_live(now_s)] == [entry]
+        return entry in admins and not any(
+            e is not entry and e.token.is_live(now_s) and _ended_s(e.token) >= _ended_s(entry.token) for e in admins
+        )
 
     def all(self) -> tuple[Token, ...]:
         """Every token, the oldest first."""

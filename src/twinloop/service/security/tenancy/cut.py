@@ -104,12 +104,21 @@ def _own_twins(
     kept = _rows(users, rows, shown)
     return replace(
         kept,
+        revision=_fixed(revision_of(kept.slot, granted)),
         value=_fixed(np.where(granted, kept.value, np.float32(np.nan))),
         slot=_fixed(np.where(granted, kept.slot, np.int32(-1))),
         fidelity=_fixed(np.where(granted, kept.fidelity, np.float32(np.nan))),
         emulated=_fixed(np.where(granted, kept.emulated, np.float32(np.nan))),
         emulated_std=_fixed(np.where(granted, kept.emulated_std, np.float32(np.nan))),
     )
+
+
+def revision_of(slot: NDArray[np.int32], granted: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Revisions of twins of which only what is `granted` is seen, [...], from slots, [..., attributes]: they rise with
+    every newer value of that. The twin's own counts what is not granted too, and who had its row before.
+    """
+    newer = np.where(granted, slot.astype(np.int64) + 1, 0).sum(axis=-1)
+    return np.asarray(np.minimum(newer, np.iinfo(np.int32).max), np.int32)
 
 
 def _rows(twins: KindPicture, rows: NDArray[np.int64], names: tuple[str, ...]) -> KindPicture:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from twinloop.service.live import Foretold, Moment, Picture, Series
 from twinloop.service.security.access import SEES_ALL, Identity
 from twinloop.service.security.errors import Forbidden
-from twinloop.service.security.tenancy.cut import Cut, cut
+from twinloop.service.security.tenancy.cut import Cut, cut, revision_of
 from twinloop.service.security.tenancy.grants import Grants
 from twinloop.service.security.tenancy.memberships import Memberships, advance
 from twinloop.service.security.tenancy.pseudonyms import Pseudonyms
@@ -194,8 +194,17 @@ class View:
         if located.attributes is None:
             return found
         granted = np.asarray([attribute.name in located.attributes for attribute in table.attributes])
+        slot = np.where(granted, found.slot, np.int32(-1))
         value = np.where(granted, found.value, np.float32(np.nan))
-        return replace(found, slot=np.where(granted, found.slot, np.int32(-1)), value=value)
+        return replace(found, revision=int(revision_of(slot, granted)), slot=slot, value=value)
+
+    def revision(self, kind: str, name: str, moment: Moment) -> int:
+        """The revision that a twin had at a moment, as it is seen here. Raises KeyError for what is invisible."""
+        attributes = None if self._part is None else self._located(kind, name).attributes
+        if attributes is None:
+            return moment.revision
+        granted = np.asarray([one.name in attributes for one in self.picture.of(kind).attributes])
+        return int(revision_of(moment.slot, granted))
 
     def foretell(self, kind: str, attribute: str, horizon_s: float) -> Foretold:
         """The future of the twins of a kind, by row of `picture`; NaN where the attribute is not granted.

@@ -18,6 +18,9 @@ from twinloop.service.security.transport.addresses import AllowList, host_of
 
 LONGEST_ADDRESS = 2048
 LARGEST_ANSWER = 65_536
+LONGEST_CALL_S = 15.0
+"""From its name to the end of its answer: a target that drips holds up nobody for longer."""
+
 _PORTS = {"http": 80, "https": 443}
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -96,11 +99,16 @@ class WebhookTargets:
     async def send(self, url: str, body: bytes, headers: Mapping[str, str] | None = None) -> Reply:
         """Posts to a target, over a connection of its own to the address that is checked now.
 
-        Raises TargetRefused before anything is sent, and for answers that lead elsewhere or are too large;
-        httpx.HTTPError where nobody answers.
+        Raises TargetRefused before anything is sent, and for answers that lead elsewhere, are packed or too large;
+        httpx.HTTPError where nobody answers, TimeoutError where it takes longer than 15 s.
         """
+        async with asyncio.timeout(LONGEST_CALL_S):
+            return await self._send(url, body, headers or {})
+
+    async def _send(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         target, parsed = await self.check(url), httpx.URL(url)
-        sent = httpx.Headers({"User-Agent": "twinloop", "Content-Type": "application/json", **(headers or {})})
+        plain = {"User-Agent": "twinloop", "Content-Type": "application/json", "Accept-Encoding": "identity"}
+        sent = httpx.Headers({**plain, **headers})
         sent["Host"] = parsed.netloc.decode("ascii")
         async with (
             httpx.AsyncClient(
@@ -149,9 +157,11 @@ def _trust(ca: Path | None) -> ssl.SSLContext:
 
 
 async def _read(answer: httpx.Response, host: str) -> bytes:
-    """The body of an answer. Raises TargetRefused for one that is too large."""
+    """The body of an answer. Raises TargetRefused for one that is too large, or packed: it may unpack to anything."""
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        raise TargetRefused(f"{host} answered in an encoding that was not asked for", "have it answer plainly")
     body = bytearray()
-    async for piece in answer.aiter_bytes():
+    async for piece in answer.aiter_raw():
         body += piece
         if len(body) > LARGEST_ANSWER:
             raise TargetRefused(f"{host} answered with more than {LARGEST_ANSWER} bytes")
