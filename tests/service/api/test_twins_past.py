@@ -91,6 +91,13 @@ def test_a_forecast_has_an_interval_that_grows(lived):
     lived.refused("/twins/user/cy/forecast", 422, attribute="buffer_s", horizon_s=1e4)
 
 
+def test_history_ends_now_however_far_is_asked(stage):
+    stage.live(10)
+    span = {"from": stage.epoch_s, "to": stage.epoch_s + 1e10, "step": 5e8}
+    told = stage.known("/twins/user/ann/history", attribute="buffer_s", **span)
+    assert told["value"][0] is not None and set(told["value"][1:]) == {None}
+
+
 def test_a_tenant_has_no_past_before_its_own(stage):
     stage.live(10, buffer_s=[10.0])
     stage.clock.now_s = stage.epoch_s + 11.5

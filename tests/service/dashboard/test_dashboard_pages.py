@@ -167,6 +167,9 @@ def test_a_wrong_token_is_refused_in_words_and_never_stands_in_an_address(chromi
     tab.type("#token", "tl_wrong")
     tab.key("Enter")
     tab.sees("Not accepted: the token is not known")
+    tab.type("#token", "tl_\u00e9")
+    tab.key("Enter")
+    tab.sees("Not accepted: the token holds characters that no token has")
     tab.type("#token", shop.secrets["viewer"])
     tab.key("Enter")
     tab.sees("Mode and kill switch")
@@ -223,3 +226,10 @@ def test_a_site_of_which_nothing_is_reported_is_named(person, shop):
     dispatcher.mirrored({site: now}, {site: 10.0}, withhold=True)
     tab.awaits("!document.body.innerText.includes('Silent:')")
     assert tab.complaints == []
+
+
+def test_the_description_of_the_api_is_a_page_of_its_own(person, shop):
+    tab = person()
+    tab.open(f"{shop.at}/docs")
+    tab.sees("/twins/{kind}/{name}", "/slices/check", "Authorize")
+    assert tab.complaints == [] and not [url for url in tab.asked if not url.startswith((shop.at, "data:"))]

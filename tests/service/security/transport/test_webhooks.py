@@ -319,19 +319,29 @@ def test_a_packed_answer_is_not_unpacked(server):
 
 def test_a_target_that_drips_is_left(monkeypatch):
     monkeypatch.setattr(webhooks, "LONGEST_CALL_S", 0.5)
+    left = asyncio.Event()
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n")
-        with suppress(OSError):
-            while not writer.is_closing():
+        try:
+            while not reader.at_eof():
                 writer.write(b"x")
                 await writer.drain()
-                await asyncio.sleep(0.05)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(reader.read(1_000), 0.05)
+        except OSError:
+            pass
+        finally:
+            writer.close()
+            left.set()
 
     async def called() -> None:
         async with await asyncio.start_server(drip, "127.0.0.1", 0) as slow:
             port = slow.sockets[0].getsockname()[1]
-            await targets(["127.0.0.1"], **LOCAL).send(f"http://hooks.example.net:{port}/", b"{}")
+            try:
+                await targets(["127.0.0.1"], **LOCAL).send(f"http://hooks.example.net:{port}/", b"{}")
+            finally:
+                await left.wait()
 
     with pytest.raises(TimeoutError):
         asyncio.run(asyncio.wait_for(called(), 20.0))
