@@ -50,9 +50,12 @@ class Chromium:
 
     def person(self) -> "Tab":
         """A tab with a cookie jar of its own."""
-        context = self._line.call("Target.createBrowserContext")["browserContextId"]
-        target = self._line.call("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
-        return Tab(f"ws://{self._at}/devtools/page/{target}")
+        return self.tab(self._line.call("Target.createBrowserContext")["browserContextId"])
+
+    def tab(self, jar: str) -> "Tab":
+        """One more tab with the cookies of others."""
+        target = self._line.call("Target.createTarget", url="about:blank", browserContextId=jar)["targetId"]
+        return Tab(f"ws://{self._at}/devtools/page/{target}", jar)
 
     def close(self) -> None:
         """Ends the browser."""
@@ -92,7 +95,8 @@ class Line:
 class Tab:
     """A page, and everything that it complained of in `complaints`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, jar: str) -> None:
+        self.jar = jar
         self._line = Line(url)
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._line.call(f"{domain}.enable")

@@ -188,6 +188,19 @@ def test_an_open_page_ends_with_its_token(person, shop):
     tab.sees("Paste a token")
 
 
+def test_who_signs_out_leaves_no_page_open(chromium, person, shop):
+    shop.secrets["leaver"] = shop.token("operator")
+    tab = person("leaver")
+    other = chromium.tab(tab.jar)
+    other.open(f"{shop.at}/ui/health")
+    other.sees("Mode and kill switch")
+    tab.open(f"{shop.at}/ui/")
+    tab.press("Sign out")
+    tab.sees("Paste a token")
+    other.sees("Paste a token")
+    other.close()
+
+
 def test_before_the_first_slot_the_pages_say_what_they_wait_for(person, shop):
     tab = person()
     platform, sight = shop.platform, shop.platform.sight

@@ -185,7 +185,12 @@ def _register(path: str, build: Any) -> None:
         if session is None:
             wanted = request.url.path.removeprefix(request.scope.get("root_path", ""))
             return RedirectResponse(f"{request.scope.get('root_path', '')}/sign-in?next={quote(wanted)}", 303)
-        visit = Visit(ui.context.client, session, lambda: desk.sessions.sign_out(number))
+        visit = Visit(
+            ui.context.client,
+            session,
+            lambda: desk.sessions.is_open(number, session),
+            lambda: desk.sessions.sign_out(number, session),
+        )
         build(visit, request)
         visit.built()
         return None

@@ -74,6 +74,11 @@ class Sessions:
         self._open.move_to_end(number)
         return session
 
-    def sign_out(self, number: str) -> None:
-        """Ends a session."""
-        self._open.pop(number, None)
+    def is_open(self, number: str, session: Session) -> bool:
+        """Whether this is still the session of a browser."""
+        return self._open.get(number, (None, 0.0))[0] is session
+
+    def sign_out(self, number: str, session: Session) -> None:
+        """Ends a session, and no later one of the same browser."""
+        if self.is_open(number, session):
+            del self._open[number]

@@ -46,7 +46,7 @@ class Watch:
 
     def _hear(self, answer: Answer) -> None:
         first, self.latest = self.latest is None, answer
-        if answer.status == REFUSED:
+        if answer.status == REFUSED or not self._visit.is_open():
             self._visit.refused()
         elif self._visit.shows(first):
             self.again()
@@ -55,8 +55,11 @@ class Watch:
 class Visit:
     """A page while it is open. `show` functions run in the page and may change its elements."""
 
-    def __init__(self, client: Client, session: Session, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, client: Client, session: Session, is_open: Callable[[], bool], ended: Callable[[], None]
+    ) -> None:
         self.session = session
+        self.is_open = is_open
         self._client = client
         self._ended = ended
         self._watches: list[Watch] = []
@@ -81,7 +84,10 @@ class Visit:
         return watch
 
     async def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
-        """Asks the API for something once."""
+        """Asks the API for something once, unless the sign-in is over."""
+        if not self.is_open():
+            self.refused()
+            return Answer(REFUSED, detail="you are signed out", hint="sign in again")
         answer = await self.session.api.send(method, path, body)
         if answer.status == REFUSED:
             self.refused()
@@ -98,7 +104,7 @@ class Visit:
         self._return()
 
     def refused(self) -> None:
-        """The token is no longer taken: the sign-in is over."""
+        """The token is no longer taken, or another page of this browser signed out: the sign-in is over."""
         for watch in self._watches:
             watch.end()
         self._ended()
