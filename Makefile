@@ -23,7 +23,7 @@ help:
 	@echo 'make demo    run the campus scenario and say where its report is'
 	@echo 'make demo-live  a live server, three sites that report to it, and its page'
 	@echo 'make test    all tests'
-	@echo 'make check   format, lint, types, import contract, architecture'
+	@echo 'make check   format, lint, types, import contract, architecture (make lint: without the last)'
 	@echo 'make trials  faults under load: kills, outages, overload; about half an hour'
 	@echo 'make bench   the benchmarks against their peers'
 	@echo 'make clean   remove what these commands made, runs excepted'

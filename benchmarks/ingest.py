@@ -127,7 +127,7 @@ def server(url: str, extra: list[str]) -> Iterator[tuple[str, str]]:
         token_file, port = Path(folder, "token"), free_port()
         described = yaml.safe_load(scenario.source_text("three-sites"))
         for population in described["users"]:
-            population["count"] = USERS // len(described["users"])
+            population["count"] = -(-USERS // len(described["users"]))
         path = Path(folder, "many.yaml")
         path.write_text(yaml.safe_dump(described), encoding="utf-8")
         command = [sys.executable, "-m", "twinloop", "serve", str(path), "--database", url or str(Path(folder, "t.db"))]

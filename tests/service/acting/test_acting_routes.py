@@ -1,5 +1,7 @@
 """Decisions, slices, sites and limits as clients ask for them; answers that a program and a person can go on from."""
 
+import threading
+
 import jax.numpy as jnp
 import pytest
 from service.acting.conftest import Loop, make_verdict
@@ -8,6 +10,7 @@ from service.twin_stage import Stage
 
 from twinloop.entities import Action
 from twinloop.network.formats import Receipt
+from twinloop.service.acting import WebhookOrder
 from twinloop.service.acting.effect import Aftermath
 from twinloop.service.acting.record import Decision
 from twinloop.service.keeping import KeepingSettings
@@ -93,6 +96,30 @@ def test_a_slice_is_ended_ordered_adjusted_and_seen(desk):
     assert [(one["action"], one["outcome"]) for one in listed if one["action"].startswith("slice.")] == [
         (f"slice.{change}", outcome) for change in ("adjust", "create", "end") for outcome in ("applied", "asked")
     ]
+
+
+def test_an_order_that_is_not_taken_is_recorded_as_failed(desk):
+    assert desk.ends("operator", "PATCH", "/slices/gold", json={"target_bps": 9e6})[0] == 404
+    failed, asked = (one for one in desk.call("GET", "/audit").json()["log"] if one["action"] == "slice.adjust")
+    assert (asked["outcome"], asked["target"], failed["outcome"]) == ("asked", "gold", "failed")
+    assert "gold" in failed["detail"]
+
+
+def test_one_tenant_s_orders_under_judgement_leave_room_for_others(desk):
+    judged = threading.Event()
+
+    def judge(*_: object) -> Admission:
+        assert judged.wait(30.0)
+        return ADMITTED
+
+    desk.platform.acting.slices._judge = judge
+    desk.ends("operator", "DELETE", "/slices/multicast", params={"wait_s": 0})
+    for tenant in map(desk.tenant, ("acme", "bolt")):
+        order = {"json": {"name": "multicast", "target_bps": 1e6}, "params": {"wait_s": 0}}
+        asked = [desk.call("POST", "/slices/check", tenant, **order) for _ in range(5)]
+        assert [one.status_code for one in asked] == [202, 202, 202, 202, 503]
+        assert int(asked[-1].headers["Retry-After"]) > 0
+    judged.set()
 
 
 def test_a_refusal_is_a_problem_with_the_order_beside_it(desk):
@@ -193,6 +220,11 @@ def test_sites_are_told_trusted_and_called(desk):
     assert desk.ends("operator", "PUT", "/sites/none/webhook", json=hook)[0] == 404
     status, problem = desk.ends("operator", "PUT", "/sites/all/webhook", json=hook | {"secret": "short"})
     assert status == 422 and "short" not in problem["detail"], "a secret is not repeated"
+    desk.platform.acting.webhooks.register(
+        "all", WebhookOrder(**hook | {"url": "https://8.8.8.8:8443/hooks/s3cret?k=1"})
+    )
+    shown = {who: desk.ends(who, "GET", "/sites")[1]["sites"][0]["webhook"]["url"] for who in ("viewer", "operator")}
+    assert shown == {"viewer": "https://8.8.8.8:8443", "operator": "https://8.8.8.8:8443/hooks/s3cret?k=1"}
     desk.platform.dispatcher.distrust("all", "it lied")
     assert desk.ends("viewer", "GET", "/sites")[1]["sites"][0]["distrusted"] == "it lied"
     assert desk.ends("viewer", "PUT", "/sites/all/trust")[0] == 403

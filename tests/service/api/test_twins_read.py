@@ -98,6 +98,16 @@ def test_who_has_the_revision_is_told_so(stage):
     assert after.status_code == 200 and after.headers["etag"] != tag
 
 
+def test_a_value_corrected_in_its_slot_has_another_tag(stage):
+    picture = stage.picture(10)
+    stage.show(picture)
+    tag = stage.get("/twins/user/bob").headers["etag"]
+    picture.users.value[1] += 1.0
+    stage.show(picture)
+    after = stage.call("GET", "/twins/user/bob", headers={"If-None-Match": tag})
+    assert after.status_code == 200 and after.headers["etag"] != tag
+
+
 @pytest.mark.parametrize(
     ("path", "query", "status", "words"),
     [

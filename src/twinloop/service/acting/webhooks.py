@@ -27,7 +27,6 @@ from twinloop.service.security import RecordsPort, Reply, TargetRefused
 
 _log = logging.getLogger("twinloop.webhooks")
 COLLECTION = "webhooks"
-LONGEST_CALL_S = 15.0
 SIGNATURE = "Twinloop-Signature"
 _HALTED = "the kill switch was pressed"
 _json = msgspec.json.Encoder()
@@ -73,7 +72,7 @@ class TargetsPort(Protocol):
         ...
 
     async def send(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Posts. Raises TargetRefused, and httpx.HTTPError where nobody answers."""
+        """Posts. Raises TargetRefused, httpx.HTTPError where nobody answers, TimeoutError where it takes too long."""
         ...
 
 
@@ -235,7 +234,7 @@ class Webhooks:
         call = asyncio.ensure_future(self._targets.send(hook.url, body, headers))
         self._calls.add(call)
         try:
-            answer = await asyncio.wait_for(call, LONGEST_CALL_S)
+            answer = await call
         except asyncio.CancelledError:
             if _is_ending():
                 raise

@@ -23,7 +23,7 @@ from twinloop.service.security.access import (
     check_routes,
     permitted,
 )
-from twinloop.service.security.audit import Audit
+from twinloop.service.security.audit import Act, Audit
 from twinloop.service.security.errors import (
     AuthError,
     BudgetSpent,
@@ -54,6 +54,7 @@ __all__ = [
     "ROLES",
     "SEES_ALL",
     "TICKET_S",
+    "Act",
     "Aggregates",
     "Audit",
     "AuthError",

@@ -41,7 +41,8 @@ class Audit:
     @contextmanager
     def act(self, identity: Identity, action: str, target: str, **detail: object) -> Generator[Act]:
         """Around what is done: an entry `asked` before it, so that an act that cannot be recorded is not done, and one
-        with its outcome behind it, which may be changed in between; `failed` with the reason where it raises.
+        with its outcome behind it, which may be changed in between; `failed` with the reason where it raises. Raises
+        whatever the log raises.
         """
         self.record(identity, action, target, "asked", **detail)
         doing = Act(target, detail=dict(detail))

@@ -2,17 +2,17 @@
 
 import asyncio
 import json
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Request
+from fastapi.concurrency import contextmanager_in_threadpool
 from fastapi.responses import JSONResponse
-from starlette.concurrency import run_in_threadpool
 
 from twinloop.service.acting import AnyOrder, NoSliceError, Order, Orderer, Promises, ServiceProfile, ShortOrder, asked
 from twinloop.service.api.context import platform_of, seen
 from twinloop.service.api.problems import ProblemError, not_found, respond, responses
-from twinloop.service.security import Audit, Identity, Permission, Requires
+from twinloop.service.security import Act, Audit, Identity, Permission, Requires
 
 router = APIRouter(tags=["slices"])
 COST = 20.0
@@ -140,17 +140,16 @@ async def _ordered(
     if wanted.tenant:
         identity.require_tenant(wanted.tenant)
     audit: Audit = request.app.state.audit
-    if not check:
-        await run_in_threadpool(audit.record, identity, f"slice.{change}", wanted.name or "", "asked")
-    try:
-        taken, answered = acting.slices.submit(change, wanted, Orderer(identity.name, identity.tenant), check=check)
-    except NoSliceError as error:
-        raise not_found(str(error)) from None
-    with suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(answered)), wait_s)
-    if not check:
-        told = {"order": taken.id, "promises": taken.promises}
-        await run_in_threadpool(audit.record, identity, f"slice.{change}", taken.slice, taken.state, **told)
+    kept = nullcontext(Act("")) if check else audit.act(identity, f"slice.{change}", wanted.name or "")
+    async with contextmanager_in_threadpool(kept) as act:
+        try:
+            taken, answered = acting.slices.submit(change, wanted, Orderer(identity.name, identity.tenant), check=check)
+        except NoSliceError as error:
+            raise not_found(str(error)) from None
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(answered)), wait_s)
+        act.target, act.outcome = taken.slice, taken.state
+        act.detail |= {"order": taken.id, "promises": taken.promises}
     return _answer(taken, identity.tenant, request.url.path)
 
 

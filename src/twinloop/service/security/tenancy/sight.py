@@ -194,9 +194,12 @@ class View:
         if located.attributes is None:
             return found
         granted = np.asarray([attribute.name in located.attributes for attribute in table.attributes])
-        slot = np.where(granted, found.slot, np.int32(-1))
-        value = np.where(granted, found.value, np.float32(np.nan))
-        return replace(found, revision=int(revision_of(slot, granted)), slot=slot, value=value)
+        return replace(
+            found,
+            revision=self.revision(kind, name, found),
+            slot=np.where(granted, found.slot, np.int32(-1)),
+            value=np.where(granted, found.value, np.float32(np.nan)),
+        )
 
     def revision(self, kind: str, name: str, moment: Moment) -> int:
         """The revision that a twin had at a moment, as it is seen here. Raises KeyError for what is invisible."""
