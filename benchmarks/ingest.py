@@ -288,19 +288,23 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self.ended = ended
         self._requests, self._until, self._taken, self._failed = requests, until, taken, failed
-        self._answer = b""
+        self._head, self._left = b"", 0
 
     def connection_made(self, transport) -> None:
         self._transport = transport
         self._next()
 
     def data_received(self, data: bytes) -> None:
-        self._answer += data
-        head, found, body = self._answer.partition(b"\r\n\r\n")
-        if not found or len(body) < int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]):
+        if not self._left:
+            self._head, ends, data = (self._head + data).partition(b"\r\n\r\n")
+            if not ends:
+                return
+            self._left = int(self._head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        self._left -= len(data)
+        if self._left:
             return
-        self._answer = b""
-        if head.startswith(b"HTTP/1.1 200"):
+        taken, self._head = self._head.startswith(b"HTTP/1.1 200"), b""
+        if taken:
             self._taken.append(time.perf_counter() - self._begun)
             self._next()
         else:

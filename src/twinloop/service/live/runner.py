@@ -2,6 +2,7 @@
 it. Nobody else touches device or state; others read the picture or hand in jobs.
 """
 
+import gc
 import logging
 import math
 import queue
@@ -161,10 +162,16 @@ class Runner:
         self._hold = compile_hold(self._key, self.loop, self.state)
 
     def compile_deciding(self) -> None:
-        """Compiles what decides, from which slot on slots are whole ones."""
+        """Compiles what decides, from which slot on slots are whole ones.
+
+        What is there then stays until `stop` and is taken out of Python's collector, which under load would stop
+        everything for half a second every few seconds to go through it.
+        """
         try:
-            self.deciding = compile_deciding(self._key, self.loop, self.state)
-            self._guard = Guard(self.deciding.slot, self._hold)
+            deciding = compile_deciding(self._key, self.loop, self.state)
+            gc.collect()
+            gc.freeze()
+            self.deciding, self._guard = deciding, Guard(deciding.slot, self._hold)
         except Exception as error:
             self.broken = f"the loop could not be compiled: {error}"
             _log.exception("the loop could not be compiled; slots mirror and hold")
@@ -182,6 +189,7 @@ class Runner:
         for thread in self._threads:
             thread.join()
         self._planner.shutdown(wait=False, cancel_futures=True)
+        gc.unfreeze()
 
     def accept(self, event: int, received_s: float, rows: tuple[Rows, ...]) -> None:
         """Takes in an event that is durable; events come in the order of their numbers."""
