@@ -140,9 +140,18 @@ def test_a_slice_is_ordered_by_name_or_by_profile(server, twinloop, tmp_path):
         (("create", "--profile", "none.json"), "--profile none.json is no JSON"),
         (("adjust",), "Missing argument"),
         (("create", "a", "--wait", "61"), "less than or equal to 60"),
+        (("check", "premium", "--target-bps", "nan"), "'--target-bps': nan is no finite number"),
+        (("check", "premium", "--target-bps", "1e400"), "'--target-bps': inf is no finite number"),
+        (("adjust", "premium", "--weight", "inf"), "'--weight': inf is no finite number"),
+        (("create", "a", "--floor-share=-inf"), "'--floor-share': -inf is no finite number"),
+        (("create", "a", "--wait", "nan"), "'--wait': Input should be less than or equal to 60"),
+        (("create", "--profile", "nan.json"), "--profile nan.json is no JSON: NaN is no number of JSON"),
+        (("create", "--profile", "huge.json"), "cannot be written as JSON"),
     ],
 )
-def test_wrong_arguments_are_one_line(server, twinloop, arguments, said):
+def test_wrong_arguments_are_one_line(server, twinloop, tmp_path, arguments, said):
+    (tmp_path / "nan.json").write_text('{"a": NaN}')
+    (tmp_path / "huge.json").write_text('{"a": 1e400}')
     status, out, err = twinloop("slice", *arguments)
     assert status == 2 and said in err and err.count("\n") == 1 and out == ""
     assert server.asked == []
@@ -213,6 +222,13 @@ def test_twins_are_listed_and_shown(server, twinloop):
     status, out, _ = twinloop("twin", "get", "user", "u-1", "--at", "-15min")
     assert status == 0 and "user u-1 revision 7, slot 9" in out and "2,400,000" in out and "60 s" in out
     assert server.asked[-1].url.params["at"] == "-15min"
+
+
+@pytest.mark.parametrize("command", [("get", "cell", "w/\u00e9"), ("history", "cell", "w/\u00e9", "load")])
+def test_a_name_that_no_twin_has_is_told(server, twinloop, command):
+    status, _, err = twinloop("twin", *command)
+    assert status == 2 and "ID 'w/\u00e9' is the name of no twin, for no name has a '/'" in err
+    assert server.asked == []
 
 
 def test_history_is_shown_without_what_is_unknown(server, twinloop):

@@ -56,6 +56,11 @@ def server(monkeypatch):
         ("agent --network cmcd-log --log none.log", "--log none.log is no file"),
         ("agent --site a --source c", "--source is of replay and cmcd-log"),
         ("agent --broker x --network replay --recording r.csv", "--broker is no address"),
+        (
+            "agent --network replay --recording r.csv --speed nan",
+            "'--speed': Input should be less than or equal to 10000",
+        ),
+        ("token create reporter a --hours 1e400", "'--hours': Input should be less than or equal to 87600"),
         ("ingest none.csv", "none.csv: No such file"),
         ("ingest r.md", "files .md cannot be read"),
         ("ingest empty.csv", "the file has no header"),
@@ -77,6 +82,36 @@ def test_an_agent_ends_at_once_where_its_token_or_site_is_refused(server, twinlo
     server["GET /agents/west/plan"] = httpx.Response(401, json={"detail": "the token is not known"})
     status, _, err = twinloop("agent", "three-sites", "--site", "west")
     assert status == 2 and err == "error: http://127.0.0.1:8080/agents/west/plan answers: the token is not known\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--network replay --recording r.csv",
+        "--network replay --recording r.csv --site west",
+        "--network cmcd-log --log access.log --from-start",
+    ],
+)
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_agent_of_records_ends_where_its_token_is_refused(server, twinloop, tmp_path, options, status):
+    (tmp_path / "r.csv").write_text("id,time_s,RSRP\nue-1,5,-80\nue-2,900,-80\n")
+    query = "CMCD=bl%3D9000%2Cbr%3D3000%2Csid%3D%22ann%22"
+    (tmp_path / "access.log").write_text(
+        f'10.0.0.1 - - [14/Nov/2023:22:13:20 +0000] "GET /seg.m4s?{query} HTTP/1.1" 200 10 "-" "x"\n'
+    )
+    server["GET /agents/west/plan"] = httpx.Response(200, json={"revision": 1, "site": "west", "parts": []})
+    server["POST /reports"] = httpx.Response(status, json={"detail": "the token is not known"})
+    ended, _, err = twinloop("agent", *options.split())
+    assert ended == 2 and "the server took 0 of 1 rows that were sent" in err
+    assert err.splitlines()[-1] == "error: http://127.0.0.1:8080/reports answers: the token is not known"
+
+
+def test_a_replay_counts_the_rows_that_the_server_took(server, twinloop, tmp_path):
+    (tmp_path / "r.csv").write_text("id,time_s,RSRP\nue-1,5,-80\nue-2,5,-80\n")
+    told = {"accepted": 1, "refused": 1, "duplicate": False, "reasons": [{"index": 1, "reason": "there is no room"}]}
+    server["POST /reports"] = httpx.Response(200, json=told)
+    status, _, err = twinloop("agent", "--network", "replay", "--recording", "r.csv")
+    assert status == 0 and "the server took 1 of 2 rows that were sent" in err
 
 
 def test_a_file_is_sent_and_what_is_refused_is_told(server, twinloop, tmp_path):

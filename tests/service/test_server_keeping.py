@@ -63,3 +63,17 @@ def test_snapshots_that_take_long_come_less_often(make_platform, tmp_path):
     assert keeper.saved_s == first_s, "a second's work is not repeated within ten"
     lived(platform, 9, 4)
     until(lambda: keeper.saved_s > first_s)
+
+
+def test_decisions_and_orders_beyond_the_newest_so_many_go(make_platform, tmp_path):
+    platform = make_platform(tmp_path / "live.db", keeping=KeepingSettings(decisions=1000))
+    for number in range(1005):
+        for collection in ("decisions", "slice_orders"):
+            platform.records.later(collection, f"{number:04}", "{}", at_s=float(number))
+    platform.prepare()
+    lived(platform, 0, 1)
+    lived(platform, 61, 1)
+    kept = platform.storage.records.by_key
+    until(lambda: all(kept(one, limit=1)[0].key == "0005" for one in ("decisions", "slice_orders")))
+    for collection in ("decisions", "slice_orders"):
+        assert [one.key for one in kept(collection, limit=2000)] == [f"{number:04}" for number in range(5, 1005)]

@@ -197,10 +197,11 @@ def new_stage(small_site, tmp_path_factory):
     """Servers that nothing was shown to yet; all end with the module."""
     made = []
 
-    def make() -> Stage:
+    def make(**keeping) -> Stage:
         clock = Clock()
         storage = open_storage(str(tmp_path_factory.mktemp("stage") / "twins.db"))
-        made.append(Stage(Platform(small_site, storage, clock, QUIET), clock))
+        settings = replace(QUIET, keeping=QUIET.keeping.model_copy(update=keeping))
+        made.append(Stage(Platform(small_site, storage, clock, settings), clock))
         return made[-1]
 
     yield make

@@ -5,7 +5,7 @@ from pathlib import Path
 from twinloop.storage import Frame, LogLine, NewEvent, RefusedRow, Retention, Swept
 from twinloop.storage.backends import sqlite as sqlite_backend
 
-LIMITS = Retention({0: 10, 1: 100}, event_s=50.0, event_bytes=10**9, refusals=3, log_s=100.0)
+LIMITS = Retention({0: 10, 1: 100}, event_s=50.0, event_bytes=10**9, refusals=3, log_s=100.0, records={"orders": 2})
 
 
 def test_a_sweep_removes_what_is_beyond_the_limits(storage, batch):
@@ -15,11 +15,17 @@ def test_a_sweep_removes_what_is_beyond_the_limits(storage, batch):
     storage.refusals.add([RefusedRow(0.0, "north", 1, number, "why", "row") for number in range(5)]).result()
     storage.log.add([LogLine(time_s, "anna", "do", "it", "done") for time_s in (900.0, 1000.0, 1090.0)]).result()
     storage.frames.save([Frame("users", tier, slot, b"x") for tier in (0, 1, 2) for slot in (0, 5, 105)]).result()
+    for number in range(5):
+        storage.records.put("orders", f"o{number}", "{}", updated_s=float(number // 2)).result()
+        storage.records.put("tokens", f"t{number}", "{}", updated_s=float(number)).result()
 
-    assert storage.sweep(LIMITS, 1080.0) == Swept(events=30, sources=0, refusals=2, frames=3, log_lines=1)
+    swept = Swept(events=30, sources=0, refusals=2, frames=3, log_lines=1, records=3)
+    assert storage.sweep(LIMITS, 1080.0) == swept
+    assert [one.key for one in storage.records.by_key("orders")] == ["o3", "o4"]
+    assert len(storage.records.by_key("tokens")) == 5, "what no limit names is kept"
     assert [event.sequence for event in storage.events.after(0, 3)] == [30, 31, 32]
     assert [line.time_s for line in storage.log.newest()] == [1090.0, 1000.0]
-    assert storage.sweep(LIMITS, 1080.0) == Swept(0, 0, 0, 0, 0)
+    assert storage.sweep(LIMITS, 1080.0) == Swept(0, 0, 0, 0, 0, 0)
 
 
 def test_events_that_a_restart_may_need_stay_whatever_the_limits(storage, batch):

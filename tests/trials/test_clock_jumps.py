@@ -24,7 +24,7 @@ def test_an_agent_whose_clock_jumps_is_understood(served, served_site):
     """With `sent_s` its times are shifted, where the clock went back once that is known to be no delay; without, what
     claims to be of the future counts as measured on arrival.
     """
-    jumps = (0.0, HOUR_S, -HOUR_S, 24 * HOUR_S)
+    jumps = (0.0, HOUR_S, -HOUR_S, 23 * HOUR_S)
     numbers = itertools.count()
     with served.client(served.reporter) as client:
 

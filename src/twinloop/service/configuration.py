@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from twinloop.errors import DataError
-from twinloop.service.acting import Limits, Mode, Patience
+from twinloop.service.acting import Chosen, Limits, Patience
 from twinloop.service.intake import Bounds
 from twinloop.service.keeping import KeepingSettings
 from twinloop.service.live import Pace
@@ -32,7 +32,7 @@ class Configuration(BaseModel):
     fsync: bool = False
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] = 8080
-    mode: Mode = "advise"
+    mode: Chosen = "advise"
     broker: str | None = None
     broker_ca: Path | None = None
     ladder_bps: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = VERSION_BPS

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +62,8 @@ TIERS = (Tier(step_s=1.0, keep_s=900.0), Tier(step_s=10.0, keep_s=6 * 3600.0), T
 
 class KeepingSettings(BaseModel):
     """How much is kept: a snapshot every `snapshot_every_s`; history in `tiers`, finer ones first; events that two
-    snapshots cover for `events_s` and up to `events_bytes`; refused rows; the audit log for `log_s`.
+    snapshots cover for `events_s` and up to `events_bytes`; refused rows; the audit log for `log_s`; the newest
+    `decisions`, and as many orders of slices.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,6 +74,7 @@ class KeepingSettings(BaseModel):
     events_bytes: Annotated[int, Field(ge=0)] = 4 * 1024**3
     refusals: Annotated[int, Field(ge=0)] = 100_000
     log_s: Annotated[float, Field(ge=86_400)] = 365 * 86_400.0
+    decisions: Annotated[int, Field(ge=1000)] = 100_000
 
     @model_validator(mode="after")
     def _ordered(self) -> "KeepingSettings":
@@ -91,7 +94,7 @@ class Recovered:
 
 class Keeper:
     """Saves and recovers a runner. `lived` and `recover` run on the runner's thread or before it; what takes long is
-    done on threads of its own.
+    done on threads of its own. Of the `endless` collections of records the newest stay.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Keeper:
         storage: Storage,
         clock: Callable[[], float],
         settings: KeepingSettings,
+        endless: Sequence[str] = (),
     ) -> None:
         self.failures = 0
         self.saved_event = 0
@@ -108,6 +112,7 @@ class Keeper:
         self._storage = storage
         self._clock = clock
         self._settings = settings
+        self._endless = endless
         self._tiers = settings.tiers
         self._name = fingerprint(runner.scenario)
         self._saved_from_s = clock()
@@ -249,18 +254,35 @@ class Keeper:
         """The time that history reaches back to at most, epoch seconds."""
         return max(self._runner.epoch_s, self._clock() - max(tier.keep_s for tier in self._tiers))
 
+    def step_s(self, time_s: float) -> float:
+        """Seconds between the frames that are kept of a time: means over shorter steps are unknown in between."""
+        return self._tiers[self._tier_of(time_s, self._clock())].step_s
+
+    def _tier_of(self, time_s: float, now_s: float) -> int:
+        """The finest tier that reaches back to a time; one step longer than it is kept, for the clock goes on while
+        somebody asks. The coarsest for what is older than all.
+        """
+        age_s = now_s - time_s
+        reaching = (number for number, tier in enumerate(self._tiers) if age_s <= tier.keep_s + tier.step_s)
+        return next(reaching, len(self._tiers) - 1)
+
     def _between(self, table: Kind, from_s: float, to_s: float) -> Iterator[tuple[float, Frame]]:
-        """Frames of the finest tier that reaches back to `from_s`, with their times, read a few at a time."""
-        age_s = self._clock() - from_s
-        reaching = [number for number, tier in enumerate(self._tiers) if tier.keep_s >= age_s]
-        tier = reaching[0] if reaching else len(self._tiers) - 1
-        slot_s, epoch_s = self._runner.scenario_slot_s, self._runner.epoch_s
-        first, last = (int((time_s - epoch_s) // slot_s) for time_s in (from_s, to_s))
-        last = min(last, self._runner.slot)
-        stride = max(round(self._tiers[tier].step_s / slot_s), 1) * _READ_FRAMES
-        for begin in range(max(first, 0), max(last + 1, 0), stride):
-            for one in self._storage.frames.between(table, tier, begin, min(begin + stride, last + 1)):
+        """Frames with their times, read a few at a time: each stretch from the finest tier that still has it."""
+        now_s, slot_s, epoch_s = self._clock(), self._runner.scenario_slot_s, self._runner.epoch_s
+        begin, last = (int((time_s - epoch_s) // slot_s) for time_s in (from_s, to_s))
+        begin, end = max(begin, 0), min(last, self._runner.slot) + 1
+        for tier in range(self._tier_of(from_s, now_s), -1, -1):
+            finer_s = now_s - self._tiers[tier - 1].keep_s - self._tiers[tier - 1].step_s
+            until = min(max(math.ceil((finer_s - epoch_s) / slot_s), begin), end) if tier else end
+            for one in self._frames_of(table, tier, begin, until):
                 yield self._time_s(one.slot), read_frame(one.blob, len(ATTRIBUTES[table]))
+            begin = until
+
+    def _frames_of(self, table: Kind, tier: int, begin: int, end: int) -> Iterator[StoredFrame]:
+        """Frames of a tier of the slots in [begin, end)."""
+        stride = max(round(self._tiers[tier].step_s / self._runner.scenario_slot_s), 1) * _READ_FRAMES
+        for first in range(begin, end, stride):
+            yield from self._storage.frames.between(table, tier, first, min(first + stride, end))
 
     def _time_s(self, slot: int) -> float:
         return self._runner.epoch_s + slot * self._runner.scenario_slot_s
@@ -337,7 +359,8 @@ class Keeper:
         slot_s = self._runner.scenario_slot_s
         reach = {number: int(tier.keep_s / slot_s) for number, tier in enumerate(self._tiers)}
         kept = self._settings
-        limits = Retention(reach, kept.events_s, kept.events_bytes, kept.refusals, kept.log_s)
+        records = dict.fromkeys(self._endless, kept.decisions)
+        limits = Retention(reach, kept.events_s, kept.events_bytes, kept.refusals, kept.log_s, records)
         self._keep("what is old could not be removed", lambda: self._storage.sweep(limits, now_s))
 
 

@@ -13,7 +13,7 @@ from twinloop.errors import TwinloopError
 from twinloop.loop import LoopState
 from twinloop.network import Plan
 from twinloop.scenario import Scenario
-from twinloop.service.acting import Acting, ActingSettings, Limits, Mode, Patience, sites_of
+from twinloop.service.acting import ENDLESS, Acting, ActingSettings, Chosen, Limits, Patience, sites_of
 from twinloop.service.changes import Changes
 from twinloop.service.collecting import Collecting
 from twinloop.service.intake import Bounds, Intake, Players, owners_of
@@ -33,7 +33,7 @@ _log = logging.getLogger("twinloop.platform")
 class Settings:
     """How a server behaves; see docs/live.md. `ladder_bps` are the versions that players choose from."""
 
-    mode: Mode = "advise"
+    mode: Chosen = "advise"
     pace: Pace = field(default_factory=Pace)
     bounds: Bounds = field(default_factory=Bounds)
     limits: Limits = field(default_factory=Limits)
@@ -54,16 +54,24 @@ def steady_clock(
 
 
 class Platform:
-    """One server's parts. `clock` gives epoch seconds and must not jump.
+    """One server's parts. `clock` gives epoch seconds and must not jump; `wall` is the machine's, which may.
 
     `server` names the server wherever others must tell it from another; it lasts as long as its database. `tasks` run
     in the event loop that takes reports, for as long as that serves; `links` tell how lines to other systems stand.
     """
 
-    def __init__(self, scenario: Scenario, storage: Storage, clock: Callable[[], float], settings: Settings) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        storage: Storage,
+        clock: Callable[[], float],
+        settings: Settings,
+        wall: Callable[[], float] | None = None,
+    ) -> None:
         self.scenario = scenario
         self.storage = storage
         self.clock = clock
+        self.wall = wall or clock
         self.settings = settings
         self.server = storage.settings.keep("server", secrets.token_hex(4)).result()
         self.tasks: list[Callable[[], Awaitable[None]]] = []
@@ -71,7 +79,7 @@ class Platform:
         self.changes = Changes()
         self.runner = Runner(scenario, clock, settings.pace)
         self.runner.watcher = self
-        self.keeper = Keeper(self.runner, storage, clock, settings.keeping)
+        self.keeper = Keeper(self.runner, storage, clock, settings.keeping, ENDLESS)
         self.keeper.check()
         self.records = Records(storage, clock)
         self.grants = Grants(self.records, clock)
@@ -79,7 +87,7 @@ class Platform:
         self.whatifs = WhatIfs(lambda: self.runner.present, clock)
         self.sight = Sight(Tenancy(self.grants, Pseudonyms(self.records)), self.keeper, self.foreteller)
         acts = ActingSettings(settings.mode, settings.limits, settings.patience, settings.webhooks)
-        self.acting = Acting(scenario, self.runner, self.records, self.grants, clock, acts)
+        self.acting = Acting(scenario, self.runner, self.records, self.grants, clock, acts, self.wall)
         self.dispatcher, self.decisions = self.acting.dispatcher, self.acting.decisions
         self.intake = Intake(
             storage,
@@ -114,6 +122,7 @@ class Platform:
         self.runner.prepare()
         self.acting.prepare()
         recovered = self.keeper.recover()
+        self.decisions.recovered_slot = recovered.slot
         self.intake.resume(self.runner.event)
         _log.info("recovered slot %d, %d events replayed", recovered.slot, recovered.events)
 

@@ -5,6 +5,7 @@ import logging
 import signal
 import ssl
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
@@ -48,7 +49,7 @@ def serve(
     tls = None if configuration.tls is None else tls_context(configuration.tls, clock)
     oidc = None if configuration.oidc is None else Oidc(configuration.oidc, clock)
     with open_storage(configuration.database, fsync=configuration.fsync) as storage:
-        platform = Platform(scenario, storage, clock, configuration.settings)
+        platform = Platform(scenario, storage, clock, configuration.settings, time.time)
         platform.intake.pause("what was kept is still being read")
         tokens = Tokens(platform.records, clock)
         guard = Guard(tokens, Limits(configuration.rates, clock), clock, oidc=oidc)

@@ -1,6 +1,7 @@
 """Bodies become batches: three encodings, two forms, and a clear answer to everything else."""
 
 import json
+import math
 
 import msgspec
 import pytest
@@ -117,6 +118,8 @@ def test_media_types_that_are_not_understood_are_told_what_is():
         (b'{"source": "a", "sequence": 9223372036854775808}', ["$.sequence"]),
         (b'{"source": "a", "sequence": 1.5}', ["$.sequence", "int"]),
         (b'{"source": "a", "sequence": 1, "sent_s": -1}', ["sent_s is -1"]),
+        (b'{"source": "a", "sequence": 1, "sent_s": 1700000000000}', ["sent_s is 1.7e+12", "looks like milliseconds"]),
+        (b'{"source": "a", "sequence": 1, "sent_s": 1e308}', ["sent_s is 1e+308", "write epoch seconds"]),
         (b'{"source": "a", "sequence": 1, "rowz": []}', ["rowz", "rows, columns, receipts"]),
         (b'{"source": "a", "sequence": 1, "rows": {}}', ["$.rows", "array"]),
         (b'{"source": "a", "sequence": 1, "receipts": [{"revision": 1, "result": "done"}]}', ["done", "receipts[0]"]),
@@ -294,3 +297,15 @@ def test_whatever_bytes_come_raise_nothing_but_format_errors(data, media_type):
             decode(tried, media_type, source="a", sequence=0)
         except FormatError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("sent_s", [1.7e12, 1e308, math.inf, math.nan])
+def test_a_time_of_sending_that_is_none_is_refused_in_every_encoding(sent_s):
+    head = {"source": "a", "sequence": 1, "sent_s": sent_s}
+    bodies = {"application/msgpack": msgspec.msgpack.encode(head)}
+    if math.isfinite(sent_s):
+        text = msgspec.json.encode(head)
+        bodies |= {"application/json": text, "application/x-ndjson": text}
+    for media_type, body in bodies.items():
+        with pytest.raises(FormatError, match=r"sent_s is .* epoch seconds"):
+            decode(body, media_type)

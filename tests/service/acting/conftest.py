@@ -138,6 +138,7 @@ class Loop:
     adopted: list = field(default_factory=list)
     between: object = None
     compiling: bool = False
+    slot: int = 100
 
     def run(self, job):
         if self.between is not None:

@@ -49,15 +49,15 @@ def test_blackout_is_in_hours_of_its_time_zone_and_of_the_day_on_which_it_begins
     working = {"from": "08:00", "to": "10:00", "days": ["mon", "tue", "wed", "thu", "fri"]}
     night = {"from": "23:00", "to": "05:00", "days": ["fri"]}
     limits = Limits.model_validate({"timezone": "Europe/Berlin", "blackout": [working, night]})
-    assert ("Europe/Berlin" in limits.why_not(decision(), at(moment), 0)) is held
+    assert ("Europe/Berlin" in limits.blackout_at(at(moment))) is held
 
 
 def test_floors_hold_in_every_cell_and_server_for_slices_that_stand():
     limits = Limits(floors={"*": 0.1, "premium": 0.25})
-    assert limits.why_not(decision(), 0.0, 0) == "it leaves premium 20.0% of west-macro, less than its floor of 25.0%"
-    assert Limits(floors={"*": 0.2}).why_not(decision(), 0.0, 0) == ""
+    assert limits.why_not(decision(), 0, {}) == "it leaves premium 20.0% of west-macro, less than its floor of 25.0%"
+    assert Limits(floors={"*": 0.2}).why_not(decision(), 0, {}) == ""
     gone = decision(slices={"premium": {"active": False}, "standard": {"active": True}})
-    assert limits.why_not(gone, 0.0, 0) == "", "a slice that does not stand has no floor"
+    assert limits.why_not(gone, 0, {}) == "", "a slice that does not stand has no floor"
     with pytest.raises(TwinloopError, match="no slice gold; there are premium, standard"):
         Limits(floors={"gold": 0.1}).require_known(["premium", "standard"])
 
@@ -92,12 +92,39 @@ class Switch:
         self.pressed.append("release")
 
 
-def test_mode_and_limits_outlive_a_restart(records, clock):
+def test_orders_that_have_not_arrived_count_towards_the_largest_change():
+    limits = Limits(largest_change=0.25)
+    share = decision().proposal["west-macro"]["premium"]
+    assert limits.why_not(decision(), 0, {"west-macro": {"premium": share + 0.2}}) == ""
+    said = limits.why_not(decision(), 0, {"west-macro": {"premium": share + 0.3}, "north": {"premium": 0.9}})
+    assert said.startswith("with orders that have not arrived it moves 30% of west-macro at once, more than the 25%")
+
+
+def test_limits_outlive_a_restart_and_that_the_loop_acts_does_not(records, clock):
     first = Authority(records, clock, ("advise", Limits()), Switch())
     first.set_mode("act")
     first.set_limits(Limits(largest_change=0.1))
     again = Authority(records, clock, ("advise", Limits()), Switch())
-    assert (again.mode, again.limits.largest_change) == ("act", 0.1)
+    assert (again.mode, again.limits.largest_change) == ("advise", 0.1)
+
+
+def test_a_blackout_holds_by_the_machine_s_clock_and_by_the_steady_one(records, clock):
+    clock.now_s = at("2023-11-14T05:00")
+    wall = [clock.now_s]
+    limits = Limits.model_validate({"blackout": [{"from": "06:00", "to": "09:00"}]})
+    authority = Authority(records, clock, ("act", limits), Switch(), lambda: wall[0])
+    assert authority.acts
+    wall[0] = at("2023-11-14T06:58")
+    assert not authority.acts and "06:00 to 09:00" in authority.blackout
+    clock.now_s, wall[0] = wall[0], clock.now_s
+    assert not authority.acts
+
+
+def test_releasing_what_is_not_halted_changes_nothing(records, clock):
+    authority = Authority(records, clock, ("act", Limits()), Switch())
+    authority.release()
+    assert authority.mode == "act"
+    assert Authority(records, clock, ("act", Limits()), Switch()).mode == "act"
 
 
 def test_other_settings_at_the_start_count_more_than_what_was_changed_before(records, clock):
@@ -105,7 +132,8 @@ def test_other_settings_at_the_start_count_more_than_what_was_changed_before(rec
     again = Authority(records, clock, ("act", Limits(largest_change=0.5)), Switch())
     assert (again.mode, again.limits.largest_change) == ("act", 0.5)
     again.set_mode("advise")
-    assert Authority(records, clock, ("act", Limits(largest_change=0.5)), Switch()).mode == "advise"
+    last = Authority(records, clock, ("act", Limits(largest_change=0.5)), Switch())
+    assert last.mode == "advise" and "until mode act is set" in last.said
 
 
 def test_a_halted_server_starts_halted_whatever_it_is_started_with(records, clock):

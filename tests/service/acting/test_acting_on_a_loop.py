@@ -133,7 +133,7 @@ def test_nothing_is_decided_on_what_is_old(runner, monkeypatch):
     runner.drain()
     assert runner.distrust == "nothing was ever reported", "a batch without rows tells nothing"
     assert heard(1.7e9 - 3600.0) == "no report in 10 s", "what is old does not get younger by being sent"
-    monkeypatch.setattr(runner, "deciding", SimpleNamespace(window=None))
+    monkeypatch.setattr(runner, "deciding", SimpleNamespace(window=lambda *given: None))
     with pytest.raises(DecisionError, match="the twins are not trusted now: no report in 10 s"):
         LoopGround(runner).adopt(runner.state.standing)
     planned = []
@@ -153,7 +153,7 @@ def test_a_window_that_fails_or_never_ends_is_said(runner, monkeypatch):
     monkeypatch.setattr(runner, "_planning", failed)
     runner._plan(20)
     assert runner.window_fault == "the last window's decision failed: no worlds left"
-    monkeypatch.setattr(runner, "deciding", SimpleNamespace(window=None))
+    monkeypatch.setattr(runner, "deciding", SimpleNamespace(window=lambda *given: None))
     monkeypatch.setattr(runner, "_planning", Future())
     monkeypatch.setattr(runner, "window_fault", "")
     monkeypatch.setattr(runner, "_next_window", 30)

@@ -9,6 +9,7 @@ from service.conftest import Clock
 from service.twin_stage import Stage
 
 from twinloop.entities import Action
+from twinloop.network import Command
 from twinloop.network.formats import Receipt
 from twinloop.service.acting import WebhookOrder
 from twinloop.service.acting.effect import Aftermath
@@ -235,7 +236,7 @@ def test_a_site_that_lies_twice_is_distrusted_and_the_mode_falls_back(desk):
     acting = desk.platform.acting
     acting.authority.set_mode("act")
     site = desk.platform.dispatcher.sites["all"]
-    site.wanted = object.__new__(type("Command", (), {"revision": 1}))
+    site.wanted = Command(1, "all", 0.0, [])
     site.fetched_revision, site.slices_revision = 1, 1
     desk.platform.dispatcher.take("all", [Receipt(revision=1, result="applied")])
     decision = desk.decide()

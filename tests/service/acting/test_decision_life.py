@@ -287,6 +287,33 @@ def test_what_was_asked_for_when_the_server_ended_can_be_rolled_back_once_it_is_
     assert np.asarray(stands)[0, 0] == pytest.approx((1 / 3 - 0.05) * CELL_HZ), "what was confirmed before it"
 
 
+@pytest.mark.parametrize("undone", [False, True])
+def test_what_was_asked_for_and_is_in_no_snapshot_stands_again_before_anything_is_asked(desk, records, clock, undone):
+    old = desk.ground.stands
+    adopted = desk.decisions.approve(desk.decide(bandwidth_hz=moved(0.05)).id, "ann")
+    asked = desk.ground.stands
+    desk.decisions.follow(lambda revision: Fate("failed", "west: refused") if undone else CONFIRMED)
+    records.log("server", "wait", "for", "writes", "{}")
+    again = Desk(records, clock)
+    again.ground.stands, again.ground.compiling = asked if undone else old, True
+    again.decisions.remember()
+    again.decisions.recovered_slot = desk.ground.slot
+    assert not again.decisions.resume(make_picture(300), 300), "it cannot stand on it yet"
+    again.ground.compiling = False
+    assert not again.decisions.resume(make_picture(301), 301), "it does from the next slot on"
+    assert again.decisions.resume(make_picture(302), 302)
+    wanted = old if undone else asked
+    np.testing.assert_allclose(again.ground.stands.action.slice_bandwidth_hz, wanted.action.slice_bandwidth_hz)
+    assert again.decisions.recent[adopted.id].state == ("rolled_back" if undone else "confirmed")
+
+
+def test_a_page_whose_filter_finds_nothing_says_where_to_go_on(desk, monkeypatch):
+    monkeypatch.setattr("twinloop.service.acting.decisions._MOST_LOOKED_AT", 3)
+    made = [desk.decide(code=1) for _ in range(5)]
+    assert desk.decisions.page(10, kind="slice") == ([], made[2].id)
+    assert desk.decisions.page(10, kind="slice", after=made[2].id) == ([], None)
+
+
 def test_pages_go_on_beyond_what_is_at_hand(desk, monkeypatch):
     monkeypatch.setattr("twinloop.service.acting.decisions.MOST_RECENT", 3)
     monkeypatch.setattr("twinloop.service.acting.decisions._PAGE", 2)

@@ -59,6 +59,31 @@ def test_without_a_receipt_it_is_asked_for_again_and_then_the_site_is_at_fault(n
     assert dispatcher.receipt()[1] is False, "the loop is told that something is missing"
 
 
+def test_after_a_restart_a_silent_site_is_handed_nothing_before_it_is_reported(network, dispatcher):
+    dispatcher.begins_anew = True
+    for _ in range(2):
+        reported(network, withhold=False, west=11.0)
+        network.slot()
+    assert (network.told("west")["state"], network.told("centre")["state"]) == ("silent", "following")
+    assert network.told("west")["fetched_revision"] == -1
+    reported(network, withhold=False)
+    network.slot()
+    assert network.told("west")["state"] == "following"
+
+
+def test_what_a_site_holds_is_what_it_confirmed_last(network, dispatcher):
+    assert dispatcher.held(make_picture()) == {}
+    follow(network)
+    before = dispatcher.held(make_picture())
+    assert {pool: round(sum(shares.values()), 3) for pool, shares in before.items()} == dict.fromkeys(before, 1.0)
+    network.answers["west"] = None
+    decide(network, cells=(0, 2))
+    network.slot()
+    after = dispatcher.held(make_picture())
+    changed = {pool for pool in before if before[pool] != after[pool]}
+    assert changed == {make_picture().cells.ids[2]}, "west has not said so yet"
+
+
 def test_a_late_receipt_still_counts(network, dispatcher):
     follow(network)
     revision = decide(network)

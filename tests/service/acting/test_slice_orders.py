@@ -98,6 +98,14 @@ def test_a_refused_order_changes_nothing_and_says_what_would_fit(shop):
     assert "standard: 0.2 below what was agreed" in order.reason and here.ground.changes == 0
 
 
+def test_checks_are_not_kept(shop):
+    here = shop()
+    ordered = here.order("adjust", name="premium", target_bps=4e6)
+    here.order("adjust", check=True, name="premium", target_bps=5e6)
+    here.records.log("server", "wait", "for", "writes", "{}")
+    assert [one.key for one in here.records.list("slice_orders")] == [ordered.id]
+
+
 def test_a_check_answers_and_changes_nothing(shop):
     here = shop()
     assert here.order("create", name="multicast", check=True).state == "feasible"
@@ -172,6 +180,24 @@ def test_consent_that_comes_too_late_is_no_consent(shop):
     fourth = here.order("adjust", ACME, name="multicast", floor_share=0.01)
     assert fourth.state == "waiting"
     assert here.decisions.reject(fourth.decision, "olga", "no").state == "rejected" and fourth.state == "rejected"
+
+
+@pytest.mark.parametrize("change", ["adjust", "create"])
+def test_consent_to_an_order_of_a_slice_that_another_has_by_now_is_no_consent(shop, change):
+    here = shop()
+    if change == "adjust":
+        here.order("create", name="multicast", tenant="acme")
+    waits = here.order(change, ACME, name="multicast", target_bps=2e6, floor_share=0.2)
+    assert waits.state == "waiting"
+    if change == "adjust":
+        here.order("end", name="multicast")
+        here.order("create", name="multicast", tenant="bolt")
+    else:
+        here.grants.assign("multicast", "bolt")
+    before = here.ground.table
+    here.decisions.approve(waits.decision, "olga")
+    assert (waits.state, here.ground.table is before) == ("refused", True)
+    assert "is not whose it was" in waits.reason
 
 
 def test_an_order_judged_beside_another_is_not_applied_to_what_that_one_changed(shop):

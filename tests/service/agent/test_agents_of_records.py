@@ -20,7 +20,7 @@ class RecordingLink:
     """A line that keeps what was put on it; while `away`, nothing is acknowledged."""
 
     source = "west"
-    refused = given_up = 0
+    accepted = refused = given_up = 0
 
     def __init__(self, plan: Plan | None = None) -> None:
         self.batches: list[list[dict]] = []

@@ -237,6 +237,15 @@ def test_cells_of_which_nothing_is_heard_are_not_active(world):
     assert found["NUM_OF_UE"]["confidence"] == 66
 
 
+def test_nobody_is_counted_in_cells_of_which_nothing_is_heard(world):
+    world.report("cell", "users", [20.0, 8.0, 30.0])
+    slot = world.picture.cells.slot.copy()
+    slot[1:] = world.picture.slot - 1000
+    world.show(cells=replace(world.picture.cells, slot=slot))
+    found = one(world, "NETWORK_PERFORMANCE", "nwPerfs", event_filter={"nwPerfTypes": ["NUM_OF_UE"]})
+    assert (found["absoluteNum"], found["confidence"]) == (20, 33)
+
+
 def test_the_fullest_cells_come_first(world):
     found = world.get("USER_DATA_CONGESTION").json()["userDataCongInfos"]
     assert [item["congestionInfo"]["nsi"]["congLevel"] for item in found] == [80, 50, 20]

@@ -5,6 +5,8 @@ import io
 
 import pytest
 
+from twinloop.service.keeping import Tier
+
 FIRST = 100
 
 
@@ -47,7 +49,7 @@ def test_history_as_a_table(lived):
 @pytest.mark.parametrize(
     ("query", "status", "words"),
     [
-        ({"attribute": "buffer_s", "from": "-2h", "step": 1}, 422, "give a step of at least 2 s"),
+        ({"attribute": "buffer_s", "from": "-240h", "step": 1}, 422, "give a step of at least 173 s"),
         ({"attribute": "buffer_s", "from": "yesterday"}, 422, "-15min"),
         ({"attribute": "buffer_s", "from": "now", "to": "-1s"}, 422, "earlier"),
         ({"attribute": "colour"}, 404, "buffer_s"),
@@ -56,6 +58,40 @@ def test_history_as_a_table(lived):
 def test_history_that_cannot_be_given(lived, query, status, words):
     problem = lived.refused("/twins/user/ann/history", status, **query)
     assert words in problem["detail"] + problem.get("hint", "")
+
+
+@pytest.fixture(scope="module")
+def long_lived(new_stage):
+    """Two hundred slots; frames of every second are kept for one minute, of every tenth for ten."""
+    stage = new_stage(tiers=(Tier(step_s=1, keep_s=60), Tier(step_s=10, keep_s=600)))
+    for slot in range(200):
+        stage.live(slot, buffer_s=[float(slot)])
+    stage.platform.keeper._sweep(stage.clock())
+    stage.clock.now_s += 0.7
+    return stage
+
+
+@pytest.mark.parametrize(
+    ("query", "step_s"),
+    [
+        ({"from": "-60s"}, 1.0),
+        ({"from": "-60s", "step": 2}, 2.0),
+        ({"from": "-150s"}, 10.0),
+        ({"from": "-150s", "step": 1}, 10.0),
+        ({"from": "-150s", "step": 30}, 30.0),
+    ],
+)
+def test_no_step_of_history_is_finer_than_the_frames_where_it_begins(long_lived, query, step_s):
+    told = long_lived.known("/twins/user/ann/history", attribute="buffer_s", to="-1s", **query)
+    assert told["step_s"] == step_s and None not in told["value"]
+    assert told["value"] == sorted(told["value"])
+
+
+def test_the_recent_part_of_a_long_history_is_of_the_finest_frames(long_lived):
+    begin = long_lived.epoch_s + 40
+    told = long_lived.known("/twins/user/ann/history", attribute="buffer_s", **{"from": begin, "to": begin + 160})
+    assert told["value"][:9] == [40, 50, 60, 70, 80, 90, 100, 110, 120], "one frame each"
+    assert told["value"][-5:] == [154.5, 164.5, 174.5, 184.5, 194.5], "ten frames each"
 
 
 def test_a_twin_as_it_was_at_a_time(lived):

@@ -6,8 +6,10 @@ import random
 import pytest
 
 from twinloop.network.formats import Batch, Row
+from twinloop.network.formats.wire import MAX_SEQUENCE
 
 HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
 
 
 class Source:
@@ -116,3 +118,33 @@ def test_a_row_without_a_time_counts_as_measured_when_it_came(stage):
     late = Source(stage, "timeless-behind", HOUR_S)
     late.live(20)
     assert late.report(with_time=False) == 0.0
+
+
+@pytest.mark.parametrize("off_s", [-3 * DAY_S, 3 * DAY_S])
+def test_times_are_not_shifted_by_more_than_a_day(stage, off_s):
+    """`sent_s` of a clock that is days off, `time_s` of one that is right."""
+    source = Source(stage, f"days-{off_s:.0f}")
+    for sequence in range(20):
+        stage.clock.now_s += 1.0
+        now_s = stage.clock.now_s
+        row = Row(kind="user", id="ann", slice="premium", values={"buffer_s": 1.0}, time_s=now_s - 2.0)
+        batch = Batch(source.name, sequence, [row], sent_s=now_s - off_s)
+        asyncio.run(stage.platform.intake.submit(batch, 100))
+        _, _, (rows,) = stage.platform.runner._arrived.get_nowait()
+        assert now_s - float(rows.time_s[0]) == 2.0
+    told = source.told()
+    assert (told["skewed"], told["skew_s"]) == (0, pytest.approx(off_s))
+
+
+def test_a_numbering_that_begins_anew_leaves_nothing_missing(stage):
+    source = Source(stage, "renumbered")
+
+    def missing(sequence: int) -> int:
+        asyncio.run(stage.platform.intake.submit(Batch(source.name, sequence), 10))
+        stage.platform.runner._arrived.get_nowait()
+        return source.told()["missing"]
+
+    sequences = (5, 8, MAX_SEQUENCE, 9, 11, 6)
+    assert [missing(sequence) for sequence in sequences] == [0, 2, 2, 2, 3, 2]
+    told = source.told()
+    assert (told["renumbered"], told["highest"], told["gaps"]) == (2, 11, [(7, 7), (10, 10)])

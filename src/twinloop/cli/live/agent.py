@@ -121,12 +121,14 @@ def agent(
         told.print(f"replaying {found.rows:,} rows of {recording} as {name}; Ctrl-C ends it")
         if found.refused:
             told.print(f"{found.refused:,} rows cannot be used, the first: {found.why}", soft_wrap=True)
-        _last(told, ReplayAgent(found, lines.open(name), only_site, speed=speed, shift=not keep_times))
+        line = lines.open(name)
+        _last(told, ReplayAgent(found, line, only_site, speed=speed, shift=not keep_times), line)
         return
     if log is None or not log.is_file():
         raise TwinloopError(f"--log {log or ''} is no file; give the access log of the web server")
     told.print(f"following {log} as {name}; Ctrl-C ends it")
-    _last(told, CmcdLogAgent(log, lines.open(name), only_site, from_start=from_start, in_slice=in_slice))
+    line = lines.open(name)
+    _last(told, CmcdLogAgent(log, line, only_site, from_start=from_start, in_slice=in_slice), line)
 
 
 class _Lines:
@@ -201,13 +203,17 @@ def _pairs(given: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def _last(told: Console, agent: "ReplayAgent | CmcdLogAgent") -> None:
-    """Runs an agent to its end, or until Ctrl-C."""
+def _last(told: Console, agent: "ReplayAgent | CmcdLogAgent", line: "LinkPort") -> None:
+    """Runs an agent to its end, or until Ctrl-C. Raises LinkError where the server refused it."""
+    from twinloop.service.agent import LinkError
+
     thread = threading.Thread(target=agent.run, name="agent", daemon=True)
     thread.start()
     _until_told([thread])
     _end([agent], [thread])
-    told.print(f"{agent.sent:,} rows were sent")
+    told.print(f"the server took {line.accepted:,} of {agent.sent:,} rows that were sent")
+    if agent.refusal:
+        raise LinkError(agent.refusal, lasting=True)
 
 
 def _until_told(threads: list[threading.Thread]) -> None:

@@ -156,3 +156,4 @@ def _end(processes: "list[subprocess.Popen[bytes]]") -> None:
             process.wait(timeout=15)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()

@@ -17,10 +17,16 @@ from twinloop.network.formats.names import (
     needs_period,
     vocabulary,
 )
-from twinloop.network.formats.wire import NAME_RULE, Batch, Receipt, Refusal, name_is_fit, shown
-
-LATEST_S = 1e11
-"""Epoch seconds above this are taken for milliseconds (as seconds it would be the year 5138)."""
+from twinloop.network.formats.wire import (
+    LATEST_S,
+    NAME_RULE,
+    Batch,
+    Receipt,
+    Refusal,
+    name_is_fit,
+    shown,
+    time_fault,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +108,7 @@ def _checked(
     count = len(block.ids)
     _check_names(block, faults)
     time_s, absent = _numbers(block.time_s, count)
-    _note(faults, ~absent & ~((time_s >= 0) & (time_s < LATEST_S)), lambda row: _time_fault(time_s[row]))
+    _note(faults, ~absent & ~((time_s >= 0) & (time_s < LATEST_S)), lambda row: time_fault("time_s", time_s[row]))
     time_s += shift_s
     time_s[absent] = now_s
     number = np.array(block.given, np.float64)
@@ -157,12 +163,6 @@ def _told_nan(given: Sequence[float | None], number: Bool[np.ndarray, " values"]
     for index in np.flatnonzero(~number).tolist():
         told[index] = given[index] is not None
     return told
-
-
-def _time_fault(time_s: float) -> str:
-    if time_s >= LATEST_S and np.isfinite(time_s):
-        return f"time_s is {time_s:g}, which looks like milliseconds; write epoch seconds"
-    return f"time_s is {time_s:g}; allowed are epoch seconds from 0"
 
 
 def _note(faults: dict[int, str], bad: Bool[np.ndarray, " rows"], reason: Callable[[int], str]) -> None:

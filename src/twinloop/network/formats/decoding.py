@@ -1,6 +1,5 @@
 """Bytes of a report to a `Batch`: JSON, NDJSON and msgpack. A row that cannot be read is refused, the others stand."""
 
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from twinloop.errors import FormatError
 from twinloop.network.formats.wire import (
+    LATEST_S,
     MAX_BLOCKS,
     MAX_BODY_BYTES,
     MAX_RECEIPTS,
@@ -24,6 +24,7 @@ from twinloop.network.formats.wire import (
     Source,
     one_line,
     shown,
+    time_fault,
 )
 
 ROW_TEXT_CHARACTERS = 2_000
@@ -171,8 +172,8 @@ def _batch(
     if source is None or sequence is None:
         missing = "source" if source is None else "sequence"
         raise FormatError(f'{missing} is missing; a batch begins like {{"source": "west", "sequence": 17, ...}}')
-    if head.sent_s is not None and not 0 <= head.sent_s < math.inf:
-        raise FormatError(f"sent_s is {head.sent_s}; allowed are epoch seconds from 0")
+    if head.sent_s is not None and not 0 <= head.sent_s < LATEST_S:
+        raise FormatError(time_fault("sent_s", head.sent_s))
     count = len(read.rows) + len(read.refused) + sum(len(block.ids) for block in columns)
     if count > MAX_ROWS:
         raise FormatError(f"the batch has {count:,} rows; at most {MAX_ROWS:,} are taken, send smaller batches")

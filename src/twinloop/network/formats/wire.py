@@ -1,5 +1,6 @@
 """What a report looks like on the wire: rows one by one, or columns; one schema for JSON, NDJSON and msgpack."""
 
+import math
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ MAX_BLOCKS = 64
 MAX_RECEIPTS = 10_000
 MAX_DETAIL_CHARACTERS = 2_000
 MAX_FAULT_CHARACTERS = 300
+
+LATEST_S = 1e11
+"""Epoch seconds above this are taken for milliseconds (as seconds it would be the year 5138)."""
 
 Source = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9._:-]{1,128}\Z")]
 Sequence63 = Annotated[int, Meta(ge=0, le=MAX_SEQUENCE)]
@@ -116,6 +120,13 @@ def name_is_fit(name: str) -> bool:
 
 
 NAME_RULE = f"1 to {MAX_NAME_CHARACTERS} printable characters without '/' and space"
+
+
+def time_fault(field: str, time_s: float) -> str:
+    """Why a time outside of [0, `LATEST_S`) is refused."""
+    if LATEST_S <= time_s < math.inf:
+        return f"{field} is {time_s:g}, which looks like milliseconds; write epoch seconds"
+    return f"{field} is {time_s:g}; allowed are epoch seconds from 0"
 
 
 def one_line(fault: Exception) -> str:

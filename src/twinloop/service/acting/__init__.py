@@ -1,8 +1,8 @@
 """Acting safely: decisions that wait for consent, slices on order, commands to sites, receipts, and their effect."""
 
-from twinloop.service.acting.acting import Acting, ActingSettings
+from twinloop.service.acting.acting import ENDLESS, Acting, ActingSettings
 from twinloop.service.acting.decisions import Decisions
-from twinloop.service.acting.dispatch import Dispatcher, Fate, Mode, Patience, Site
+from twinloop.service.acting.dispatch import Chosen, Dispatcher, Fate, Mode, Patience, Site
 from twinloop.service.acting.effect import Effects, satisfaction
 from twinloop.service.acting.limits import Authority, Blackout, Limits
 from twinloop.service.acting.orders import WHOLE, Orders, sites_of
@@ -21,6 +21,7 @@ from twinloop.service.acting.slices import (
 from twinloop.service.acting.webhooks import Webhook, WebhookOrder, Webhooks, signature
 
 __all__ = [
+    "ENDLESS",
     "FINAL",
     "WHOLE",
     "Acting",
@@ -28,6 +29,7 @@ __all__ = [
     "AnyOrder",
     "Authority",
     "Blackout",
+    "Chosen",
     "Decision",
     "DecisionError",
     "Decisions",

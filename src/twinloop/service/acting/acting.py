@@ -16,13 +16,14 @@ from twinloop.loop import Loop, LoopState
 from twinloop.network.formats import Receipt
 from twinloop.runs import admission
 from twinloop.scenario import SLOT_S, Scenario
+from twinloop.service.acting.decisions import COLLECTION as DECISIONS
 from twinloop.service.acting.decisions import Decisions
-from twinloop.service.acting.dispatch import Dispatcher, Mode, Patience
+from twinloop.service.acting.dispatch import Chosen, Dispatcher, Patience
 from twinloop.service.acting.effect import Aftermath, Effects, Efficiency, capacity_bps
 from twinloop.service.acting.limits import Authority, Limits
 from twinloop.service.acting.orders import Orders, sites_of
 from twinloop.service.acting.record import DecisionError
-from twinloop.service.acting.slices import Slices
+from twinloop.service.acting.slices import ORDERS, Slices
 from twinloop.service.acting.webhooks import Webhooks
 from twinloop.service.intake import BusyError
 from twinloop.service.live import Picture, Runner, Slot
@@ -32,6 +33,8 @@ from twinloop.slicing import SliceTable
 from twinloop.validation import Admission, Approved, Verdict
 
 _log = logging.getLogger("twinloop.acting")
+ENDLESS = (DECISIONS, ORDERS)
+"""Collections of records that grow as long as a server runs."""
 _ROLLED_BACK = 2
 _TRUST = "trust"
 _BEGUN = ("acting", "begun")
@@ -48,7 +51,7 @@ Result = TypeVar("Result")
 class ActingSettings:
     """How a server acts."""
 
-    mode: Mode = "advise"
+    mode: Chosen = "advise"
     limits: Limits = field(default_factory=Limits)
     patience: Patience = field(default_factory=Patience)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
@@ -86,6 +89,11 @@ class LoopGround:
         """See `decisions.Ground`."""
         return self._runner.stands_on
 
+    @property
+    def slot(self) -> int:
+        """See `decisions.Ground`."""
+        return self._runner.slot
+
     def stand_again(self, before: Approved) -> int:
         """See `decisions.Ground`. Raises DecisionError where nothing could be decided yet."""
         runner = self._runner
@@ -120,20 +128,22 @@ class Acting:
         grants: Grants,
         clock: Callable[[], float],
         settings: ActingSettings,
+        wall: Callable[[], float] | None = None,
     ) -> None:
         settings.limits.require_known([entry.name for entry in scenario.slices])
         ground = LoopGround(runner, self._moved)
         self.orders = Orders(scenario)
         self.dispatcher = Dispatcher(self.orders, clock, settings.patience)
-        self.authority = Authority(records, clock, (settings.mode, settings.limits), self.dispatcher)
+        self.authority = Authority(records, clock, (settings.mode, settings.limits), self.dispatcher, wall)
         self.effects = Effects(_cells_of(scenario), round(scenario.window / SLOT_S))
-        self.decisions = Decisions(records, clock, ground, self.authority, self.effects, 2 * scenario.window)
+        longest_s, held = 2 * scenario.window, self.dispatcher.held
+        self.decisions = Decisions(records, clock, ground, self.authority, self.effects, longest_s, held)
         judge = _Judge(scenario)
         self.slices = Slices(scenario, records, clock, ground, judge, grants, self.authority, self.decisions)
         self.webhooks = Webhooks(self.dispatcher, records, WebhookTargets(settings.webhooks), clock)
         self.moved = False
         self.quiet_s: Callable[[str], float] = lambda site: 0.0
-        self._begun = records.get(*_BEGUN) is not None
+        self._begun = self.dispatcher.begins_anew = records.get(*_BEGUN) is not None
         self._scenario = scenario
         self._runner = runner
         self._records = records
@@ -164,16 +174,15 @@ class Acting:
     def lived(self, slot: Slot) -> None:
         """After every slot, on the loop's thread: commands go out, and what became of earlier ones is drawn up.
 
-        Nothing is asked of a network before something was decided. In a slot that did not decide, and where nothing is
-        done without asking, users and their flows are left to the sites.
+        Nothing is asked of a network before something was decided, nor after a restart before that stands again. In a
+        slot that did not decide, and where nothing is done without asking, users and their flows are left to the sites.
         """
         stale_s, reported_s = self._runner.pace.stale_s, self.orders.reported_s(slot.picture)
         silent_s = {site: max(stale_s, self.quiet_s(site) + TRAVEL_S) for site in reported_s}
         self.dispatcher.mirrored(reported_s, silent_s, withhold=self.authority.mode == "act")
-        if self._begun:
+        if self.decisions.resume(slot.picture, slot.revision) and self._begun:
             flows = self.authority.acts and not slot.held
             self.dispatcher.offer(slot.order, slot.revision, slot.picture, flows=flows)
-        self.decisions.resume(slot.picture, slot.revision)
         if int(self._runner.state.pending.effect) == _ROLLED_BACK:
             self.decisions.postpone(slot.revision)
         self.effects.note(slot.picture, self._runner.members.user_group)

@@ -8,10 +8,10 @@ import json
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,11 +19,13 @@ import numpy as np
 from twinloop.decision import Appraisal
 from twinloop.service.acting.dispatch import Fate, Mode
 from twinloop.service.acting.effect import Aftermath, Held
-from twinloop.service.acting.limits import HOUR_S, Limits
+from twinloop.service.acting.limits import HOUR_S
+from twinloop.service.acting.ports import AuthorityPort, EffectsPort, Ground
 from twinloop.service.acting.record import (
     FINAL,
     Decision,
     DecisionError,
+    Shares,
     decision_of,
     held_by,
     holding,
@@ -37,69 +39,12 @@ from twinloop.validation import RESULTS, Approved, Verdict, first_approved
 
 _log = logging.getLogger("twinloop.decisions")
 COLLECTION = "decisions"
-_UNCONFIRMED = ("standing", "unconfirmed")
+_ASKED = ("standing", "asked")
 MOST_RECENT = 500
 """Decisions at hand; older ones are in the storage."""
 _PAGE = 200
-_MOST_PAGES = 25
-Result = TypeVar("Result")
-
-
-@runtime_checkable
-class Ground(Protocol):
-    """The loop, as far as decisions touch it."""
-
-    def run(self, job: Callable[[], Result]) -> Result:
-        """Does `job` on the loop's thread between two slots. Raises DecisionError where it does not come to it."""
-        ...
-
-    def adopt(self, approved: Approved) -> tuple[int, int]:
-        """Has the loop stand on what was approved, if it is still safe: the code of `RESULTS`, and the number under
-        which the network is asked. On the loop's thread.
-        """
-        ...
-
-    def standing(self) -> Approved:
-        """What the loop stands on now; on the loop's thread."""
-        ...
-
-    def stand_again(self, before: Approved) -> int:
-        """Has the loop stand again on what it stood on before, if that is still safe, however old the twins are: the
-        code of `RESULTS`. On the loop's thread.
-        """
-        ...
-
-
-@runtime_checkable
-class AuthorityPort(Protocol):
-    """What may be done without asking."""
-
-    @property
-    def mode(self) -> Mode:
-        """How decisions are taken now."""
-        ...
-
-    @property
-    def limits(self) -> Limits:
-        """Limits of what is automatic."""
-        ...
-
-
-@runtime_checkable
-class EffectsPort(Protocol):
-    """Who looks at what reports show of a decision."""
-
-    def asked(self, name: str, held: Held) -> list[Aftermath]:
-        """It was asked of the network; what is known of the one before it."""
-        ...
-
-    def confirmed(self, name: str) -> None:
-        """The network says that it follows."""
-        ...
-
-    def dropped(self, name: str) -> None:
-        """It will not take effect."""
-        ...
+_MOST_LOOKED_AT = 5_000
+"""Decisions that one page looks at; what is filtered may go on after them."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +62,11 @@ class Consent:
 
 
 class Decisions:
-    """The decisions of a live loop. `recent` has the last 500 by id. One of a window waits at most `longest_s`."""
+    """The decisions of a live loop. `recent` has the last 500 by id. One of a window waits at most `longest_s`.
+
+    `held` gives what sites said last that they hold. `recovered_slot` is the slot of the snapshot that the loop began
+    with: what was asked for since is not in it.
+    """
 
     def __init__(
         self,
@@ -127,8 +76,11 @@ class Decisions:
         authority: AuthorityPort,
         effects: EffectsPort,
         longest_s: float = math.inf,
+        held: Callable[[Picture], Shares] = lambda picture: {},
     ) -> None:
+        self.recovered_slot = math.inf
         self._longest_s = longest_s
+        self._held = held
         self.recent: dict[str, Decision] = {}
         self._records = records
         self._clock = clock
@@ -164,18 +116,21 @@ class Decisions:
                     self._move(decision, "expired", "server", "the server was started anew")
                     self._keep(decision)
 
-    def resume(self, picture: Picture, revision: int) -> None:
-        """In the first slot, on the loop's thread: a decision that was asked of the network when the server ended, and
-        stands still, is asked for on, under `revision`, and can be rolled back as before.
+    def resume(self, picture: Picture, revision: int) -> bool:
+        """After every slot, on the loop's thread: whether the network may be asked for what the loop stands on.
+
+        After a restart that is so once the loop stands on what was asked for last, which the snapshot may not have. A
+        decision that was under way then is asked for on, under `revision`, and can be rolled back as before.
         """
         if self._resumed:
-            return
-        self._resumed = True
+            return True
         with self._lock:
-            under_way = [one for one in self.recent.values() if one.state == "adopted"]
-            record = self._records.get(*_UNCONFIRMED) if under_way else None
+            record = self._records.get(*_ASKED)
             kept = None if record is None else json.loads(record.body)
-            for decision in under_way:
+            if kept is not None and self._lags(kept):
+                return False
+            self._resumed = True
+            for decision in [one for one in self.recent.values() if one.state == "adopted"]:
                 stands = self._ground.standing()
                 if kept is None or kept["decision"] != decision.id or not holds(stands, kept["asked"]):
                     self._move(decision, "expired", "server", "the server was started anew, and something else stands")
@@ -190,6 +145,23 @@ class Decisions:
                         )
                     )
                 self._keep(decision)
+        return True
+
+    def _lags(self, kept: Mapping[str, Any]) -> bool:
+        """Whether the loop stands on less than was asked for last; if it can, it stands on that from the next slot."""
+        decision = self.get(kept["decision"])
+        undone = decision is not None and decision.state == "rolled_back"
+        stands, wanted = self._ground.standing(), kept["before" if undone else "asked"]
+        if kept["slot"] < self.recovered_slot or holds(stands, wanted):
+            return False
+        try:
+            code = self._ground.stand_again(first_approved(holding(stands.action, wanted)))
+        except DecisionError:
+            return True
+        self.recovered_slot = math.inf
+        if code:
+            _log.warning("decision %s was asked for last and is not safe now: %s", kept["decision"], RESULTS[code])
+        return code == 0
 
     def decided(self, picture: Picture, verdict: Verdict, appraisals: Sequence[Appraisal] = ()) -> Decision:
         """A window's verdict is there: it is kept, waits for a person, or is taken at once. On the loop's thread."""
@@ -201,7 +173,7 @@ class Decisions:
             if decision.state == "waiting":
                 approved = verdict.approved
                 consent = Consent(lambda: self._adopt(decision.id, approved), held=_held(picture, found))
-                decision.why = self._why_not(decision, now)
+                decision.why = self._why_not(decision, now, picture)
                 if decision.why:
                     self._consents[decision.id] = consent
                 else:
@@ -332,7 +304,8 @@ class Decisions:
     def page(
         self, limit: int, *, state: str | None = None, kind: str | None = None, after: str | None = None
     ) -> tuple[list[Decision], str | None]:
-        """Decisions, newest first, after the one named `after`; and the name to go on after, None at the end.
+        """Decisions, newest first, after the one named `after`; and the name to go on after, None at the end. Where
+        many others lie between them a page may have few, or none.
 
         Raises DecisionError where there is no decision `after`.
         """
@@ -340,11 +313,13 @@ class Decisions:
         if after is not None and last is None:
             raise DecisionError(f"there is no decision {after!r} to go on after; begin anew without it")
         found: list[Decision] = []
-        for one in self._all_before(None if last is None else _order(last), state):
+        for looked_at, one in enumerate(self._all_before(None if last is None else _order(last), state), 1):
             if (state is None or one.state == state) and (kind is None or one.kind == kind):
                 found.append(one)
             if len(found) > limit:
                 return found[:limit], found[limit - 1].id
+            if looked_at == _MOST_LOOKED_AT:
+                return found, one.id
         return found, None
 
     def _all_before(self, last: tuple[float, str] | None, state: str | None) -> Iterator[Decision]:
@@ -355,7 +330,7 @@ class Decisions:
         return heapq.merge(here, stored, key=_order, reverse=True)
 
     def _stored(self, before: tuple[float, str] | None, state: str | None) -> Iterator[Decision]:
-        for _ in range(_MOST_PAGES):
+        while True:
             records = self._records.newest(COLLECTION, _PAGE, state=state, before=before)
             page = [decision_of(record.body) for record in records]
             yield from page
@@ -400,10 +375,11 @@ class Decisions:
             self._confirmed_standing = before
         asked = {
             "decision": name,
+            "slot": self._ground.slot,
             "asked": held_by(self._ground.standing()),
             "before": held_by(self._confirmed_standing),
         }
-        self._records.later(*_UNCONFIRMED, json.dumps(asked)).add_done_callback(_say_failure)
+        self._records.later(*_ASKED, json.dumps(asked)).add_done_callback(_say_failure)
         return "", revision
 
     def _confirm(self, decision: Decision) -> None:
@@ -452,14 +428,15 @@ class Decisions:
             raise DecisionError(f"decision {name} does not wait for anybody: it is {state}")
         return decision
 
-    def _why_not(self, decision: Decision, now_s: float) -> str:
+    def _why_not(self, decision: Decision, now_s: float, picture: Picture) -> str:
         """Why a decision is not automatic, "" where it is."""
         if self.mode == "advise":
             return "mode advise: a person decides"
         if self.mode == "halted":
             return "the kill switch is on"
         taken = [one for one in self.recent.values() if one.automatic and one.made_s > now_s - HOUR_S]
-        return self._authority.limits.why_not(decision, now_s, len(taken))
+        limits = self._authority.limits
+        return self._authority.blackout or limits.why_not(decision, len(taken), self._held(picture))
 
     def _decide(self, decision: Decision, state: str, by: str, comment: str) -> None:
         """Somebody decides: who, when and with what comment stays, whatever becomes of it."""

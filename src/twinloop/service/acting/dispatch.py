@@ -12,10 +12,12 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, runtime_checka
 from pydantic import BaseModel, ConfigDict, Field
 
 from twinloop.entities import Action
-from twinloop.network import Command
+from twinloop.network import Command, SliceShare
 from twinloop.service.acting.orders import Orders
 from twinloop.service.live import Picture
 
+Chosen = Literal["advise", "act"]
+"""What a person chooses for decisions of the loop."""
 Mode = Literal["advise", "act", "halted"]
 _NEVER = float("-inf")
 _MOST_UNANSWERED = 64
@@ -71,7 +73,7 @@ class Site:
     until it does what is wanted; whoever is `distrusted` is not believed until a person says so. `pushed` sites get
     commands delivered and are there while that works. Its cells and servers were last measured at `reported_s`; it is
     `silent` where that is too long ago, and its order is then `withheld` if nothing may be asked of such sites; that
-    order's slices are wanted since `withheld_revision`.
+    order's slices are wanted since `withheld_revision`. It said last that it holds `held`.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Site:
     silent: bool = False
     withheld: bool = False
     withheld_revision: int = -1
+    held: list[SliceShare] = field(default_factory=list[SliceShare])
     waiters: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     @property
@@ -107,13 +110,15 @@ class Site:
 class Dispatcher:
     """Keeps what every site shall do, hands it out when asked, and knows what the network as a whole follows.
 
-    `halting` is called when the kill switch is pressed, by whoever has what was handed out on its way.
+    `halting` is called when the kill switch is pressed, by whoever has what was handed out on its way. `begins_anew`
+    until the first slot after a restart.
     """
 
     def __init__(self, orders: Orders, clock: Callable[[], float], patience: Patience | None = None) -> None:
         self.sites = {name: Site(name) for name in orders.sites}
         self.patience = patience or Patience()
         self.halted = False
+        self.begins_anew = False
         self.halting: Callable[[], None] = lambda: None
         self._orders = orders
         self._clock = clock
@@ -142,7 +147,8 @@ class Dispatcher:
     def mirrored(self, reported_s: Mapping[str, float], longest_s: Mapping[str, float], *, withhold: bool) -> None:
         """When each site's cells and servers were last measured, epoch seconds, and after how many seconds without it
         is silent. With `withhold` a silent site is handed nothing, and not waited for, until it is heard of again;
-        what was withheld from it is not handed out before, whoever may ask of it then.
+        what was withheld from it is not handed out before, whoever may ask of it then. After a
+        restart (`begins_anew`) silent sites may have had something withheld.
         """
         now = self._clock()
         awake: list[Callable[[], None]] = []
@@ -151,14 +157,28 @@ class Dispatcher:
             for site in self.sites.values():
                 site.reported_s = reported_s[site.name]
                 site.silent = now - site.reported_s > longest_s[site.name]
-                if site.silent and withhold:
+                if site.silent and (withhold or self.begins_anew):
                     site.withheld, site.withheld_revision = True, site.slices_revision
                 elif site.withheld and (not site.silent or site.slices_revision != site.withheld_revision):
                     self._anew(site)
                     awake, site.waiters = awake + site.waiters, []
                     site.withheld = False
+            self.begins_anew = False
         for wake in awake:
             wake()
+
+    def held(self, picture: Picture) -> dict[str, dict[str, float]]:
+        """What sites said last that they hold: cell or server, then slice, to its share of the whole. Nothing of sites
+        that have not said so since the start.
+        """
+        whole = dict(zip(picture.cells.ids, picture.cell_bandwidth_hz.tolist(), strict=True))
+        whole |= zip(picture.servers.ids, picture.server_cycles_per_s.tolist(), strict=True)
+        found: dict[str, dict[str, float]] = {}
+        with self._lock:
+            for part in [part for site in self.sites.values() for part in site.held]:
+                for pool, amount in (part.bandwidth_hz | part.cycles_per_s).items():
+                    found.setdefault(pool, {})[part.slice] = amount / max(whole[pool], 1e-9)
+        return found
 
     def withheld(self, revision: int) -> list[str]:
         """Sites that order `revision` has to wait for because they are silent."""
@@ -343,7 +363,7 @@ class Dispatcher:
     def _other_slices(self, site: Site, revision: int) -> None:
         """Other slices are wanted: who refused the last ones may do these; who says nothing is waited for no more."""
         site.slices_revision, site.failed = revision, 0
-        if site.withheld and self._withholding:
+        if site.withheld and (self._withholding or site.wanted is None):
             site.withheld_revision = revision
         if site.mute:
             site.aside = site.aside or site.fault
@@ -378,6 +398,7 @@ class Dispatcher:
         if receipt.revision < site.slices_revision:
             return
         if receipt.result == "applied":
+            site.held = [] if site.wanted is None else site.wanted.slices
             site.fault, site.aside, site.mute, site.failed = "", "", False, 0
             return
         site.failed += not repeated

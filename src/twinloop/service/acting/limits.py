@@ -5,7 +5,7 @@ outlives a restart, and the kill switch waits for nobody.
 import json
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 from zoneinfo import ZoneInfo
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from twinloop.errors import StorageError, TwinloopError
-from twinloop.service.acting.dispatch import Mode
+from twinloop.service.acting.dispatch import Chosen, Mode
 from twinloop.service.acting.record import Decision, DecisionError
 from twinloop.service.security import RecordsPort
 
@@ -21,6 +21,7 @@ _log = logging.getLogger("twinloop.acting")
 COLLECTION, KEY = "acting", "authority"
 EVERY_SLICE = "*"
 HOUR_S = 3600.0
+_ROUNDED = 1e-3
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -80,16 +81,20 @@ class Limits(BaseModel):
         """As it is written on the wire and in files."""
         return self.model_dump(mode="json", by_alias=True)
 
-    def why_not(self, decision: Decision, now_s: float, automatic: int) -> str:
-        """Why a decision is not automatic, "" where it is. `automatic`: how many were in the last hour."""
-        blackout = self.blackout_at(now_s)
-        if blackout:
-            return blackout
+    def why_not(self, decision: Decision, automatic: int, held: Mapping[str, Mapping[str, float]]) -> str:
+        """Why a decision is not automatic, "" where it is.
+
+        `automatic`: how many were in the last hour. `held`: what each cell and server is known to do, by slice, as
+        share of the whole: where orders have not arrived, more changes at once than in the window alone.
+        """
+        bound = f"at once, more than the {self.largest_change:.0%} that may be moved without asking"
         if decision.largest_change > self.largest_change:
-            return (
-                f"it moves {decision.largest_change:.0%} of a cell or server at once, more than the "
-                f"{self.largest_change:.0%} that may be moved without asking"
-            )
+            return f"it moves {decision.largest_change:.0%} of a cell or server {bound}"
+        for pool, shares in decision.proposal.items():
+            there = held.get(pool, {})
+            moved = max((abs(share - there.get(name, share)) for name, share in shares.items()), default=0.0)
+            if moved > self.largest_change + _ROUNDED:
+                return f"with orders that have not arrived it moves {moved:.0%} of {pool} {bound}"
         if automatic >= self.most_per_hour:
             return f"{automatic} decisions were automatic in the last hour, and {self.most_per_hour} may be"
         return self._below_floor(decision)
@@ -127,18 +132,27 @@ class Switch(Protocol):
 class Authority:
     """Mode, limits and kill switch of one server.
 
-    What was changed at run time outlives a restart, until the server is started with other settings than it was
-    when they were changed: then those count. A server that was halted starts halted whatever it is started with.
+    Limits that were changed at run time outlive a restart, and so does that a person decides, until the server is
+    started with other settings than it was when they were changed: then those count. That the loop acts does not: a
+    server that is started to advise advises. One that was halted starts halted whatever it is started with.
+
+    `wall` is the machine's clock, epoch seconds, for the hours of blackouts: `clock` does not follow when it is set.
     """
 
     def __init__(
-        self, records: RecordsPort, clock: Callable[[], float], configured: tuple[Mode, Limits], switch: Switch
+        self,
+        records: RecordsPort,
+        clock: Callable[[], float],
+        configured: tuple[Chosen, Limits],
+        switch: Switch,
+        wall: Callable[[], float] | None = None,
     ) -> None:
         self._records = records
         self._clock = clock
+        self._wall = wall or clock
         self._switch = switch
         self._configured = {"mode": configured[0], "limits": configured[1].told()}
-        self._mode: Mode = configured[0]
+        self._mode: Chosen = configured[0]
         self._limits = configured[1]
         self._halted = False
         self._halts = 0
@@ -150,8 +164,7 @@ class Authority:
     @property
     def mode(self) -> Mode:
         """How decisions are taken now."""
-        mode: Mode = self._mode
-        return "halted" if self._halted else mode
+        return "halted" if self._halted else self._mode
 
     @property
     def limits(self) -> Limits:
@@ -161,9 +174,14 @@ class Authority:
     @property
     def acts(self) -> bool:
         """Whether anything is done now without asking: in mode act, and in no blackout."""
-        return self.mode == "act" and not self._limits.blackout_at(self._clock())
+        return self.mode == "act" and not self.blackout
 
-    def set_mode(self, mode: Mode) -> None:
+    @property
+    def blackout(self) -> str:
+        """The blackout that is now by either clock, "" where none: while they differ, which is right is not known."""
+        return self._limits.blackout_at(self._wall()) or self._limits.blackout_at(self._clock())
+
+    def set_mode(self, mode: Chosen) -> None:
         """Changes the mode; durable when this returns. Raises DecisionError while the kill switch is on."""
         with self._changing:
             if self._halted:
@@ -204,17 +222,18 @@ class Authority:
         return ""
 
     def release(self) -> None:
-        """Releases the kill switch; a person decides from then on. Raises DecisionError where it was pressed again
-        meanwhile.
+        """Releases the kill switch; a person decides from then on. Changes nothing where it is not on. Raises
+        DecisionError where it was pressed again meanwhile.
         """
         with self._changing:
+            if not self._halted:
+                return
             halts = self._halts
             self._keep(mode="advise", halted=False)
             with self._switching:
                 if halts != self._halts:
                     raise DecisionError("the kill switch was pressed again meanwhile; it stays on")
-                self._mode = "advise" if self._halted else self._mode
-                self._halted = False
+                self._mode, self._halted = "advise", False
                 self._switch.release()
 
     def _keep_later(self) -> None:
@@ -224,7 +243,7 @@ class Authority:
         except StorageError as error:
             _log.error("the mode could not be kept for a restart: %s", error)
 
-    def _keep(self, mode: Mode | None = None, limits: Limits | None = None, halted: bool | None = None) -> None:
+    def _keep(self, mode: Chosen | None = None, limits: Limits | None = None, halted: bool | None = None) -> None:
         told = {
             "mode": self._mode if mode is None else mode,
             "limits": (self._limits if limits is None else limits).told(),
@@ -239,8 +258,11 @@ class Authority:
         if record is None:
             return
         kept = json.loads(record.body)
-        if kept["configured"]["mode"] == self._configured["mode"]:
-            self._mode = kept["mode"]
+        if kept["mode"] == "advise" and kept["configured"]["mode"] == self._mode == "act":
+            self._mode, self.said = "advise", "a person decided when the server ended, and does until mode act is set"
+            _log.warning("mode advise, not act: %s", self.said)
+        elif kept["mode"] == "act" and self._mode == "advise":
+            _log.warning("the loop acted when the server ended; it is started to advise")
         if kept["configured"]["limits"] == self._configured["limits"]:
             self._limits = Limits.model_validate(kept["limits"])
         if kept["halted"]:

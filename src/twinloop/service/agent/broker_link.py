@@ -30,6 +30,7 @@ PROBE_S = 60.0
 _MOST_IN_FLIGHT = 200
 _KEEPALIVE_S = 30
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1, 30
+_LASTING = ("Bad user name or password", "Not authorized", "Banned")
 _log = logging.getLogger("twinloop.agent")
 _plan = msgspec.json.Decoder(Plan)
 _command = msgspec.json.Decoder(Command)
@@ -62,6 +63,7 @@ class BrokerLink:
     ) -> None:
         self.source = source or site
         self.acknowledged = 0
+        self.accepted = 0
         self.refused = 0
         self.given_up = 0
         self._broker = broker
@@ -109,7 +111,7 @@ class BrokerLink:
         for at, (sequence, held) in enumerate(first):
             # Never while the lock is held: paho calls back with locks of its own.
             if _has_left(held) and self._version is MQTTProtocolVersion.MQTTv311:
-                self._done(sequence)
+                self._done(sequence, accepted=sum(len(block["ids"]) for block in held.batch["columns"]))
             elif connected and (held.sent is None or self._is_lost(held, now, oldest=at == 0)):
                 self._publish(sequence, held, now)
         return not self.waiting
@@ -163,7 +165,7 @@ class BrokerLink:
             _log.warning("%s does not speak MQTT 5; going on in 3.1.1", self._broker)
             self._client = self._begin()
         elif refusal:
-            raise LinkError(f"{self._broker} refuses {self.source}: {refusal}")
+            raise LinkError(f"{self._broker} refuses {self.source}: {refusal}", lasting=refusal in _LASTING)
 
     def _is_lost(self, held: _Held, now: float, *, oldest: bool) -> bool:
         silent_s = now - held.sent_s
@@ -187,7 +189,7 @@ class BrokerLink:
         topic = topic_of(self._site, Topic.REPORTS)
         held.sent, held.sent_s = self._client.publish(topic, body, qos=1, properties=properties), now
 
-    def _done(self, sequence: int, refused: str = "") -> None:
+    def _done(self, sequence: int, refused: str = "", accepted: int = 0) -> None:
         with self._news:
             if self._waiting.pop(sequence, None) is None:
                 return
@@ -195,6 +197,7 @@ class BrokerLink:
                 _log.error("batch %d is refused: %s", sequence, refused)
             self.refused += bool(refused)
             self.acknowledged += not refused
+            self.accepted += accepted
 
     def _came(
         self, client: mqtt.Client, userdata: object, flags: mqtt.ConnectFlags, code: ReasonCode, properties: object
@@ -245,7 +248,7 @@ class BrokerLink:
         self._answered_s = self._tick()
         if answer.get("refused"):
             _log.warning("%d rows are refused, the first: %s", answer["refused"], answer.get("reason"))
-        self._done(int(sequence), answer.get("error", ""))
+        self._done(int(sequence), answer.get("error", ""), answer.get("accepted", 0))
 
 
 def _has_left(held: _Held) -> bool:

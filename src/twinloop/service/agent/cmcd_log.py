@@ -22,7 +22,8 @@ _log = logging.getLogger("twinloop.agent")
 class CmcdLogAgent:
     """Reports over a link what is written into `path` from now on, or from its start, through rotations.
 
-    Thinned to the plan of `site` where one is given. Players are users of `in_slice`.
+    Thinned to the plan of `site` where one is given. Players are users of `in_slice`. Where the server refuses whoever
+    sends it, this ends, and `refusal` says why.
     `pause(seconds)` waits and gives True to end.
     """
 
@@ -41,6 +42,7 @@ class CmcdLogAgent:
     ) -> None:
         self.log = CmcdLog(CmcdFollower(ladder_bps=ladder_bps))
         self.sent = 0
+        self.refusal = ""
         self._path = path
         self._link = link
         self._site = site
@@ -65,7 +67,8 @@ class CmcdLogAgent:
                     self._stand_by()
                 if self._stop.is_set():
                     break
-            self._send()
+            if not self.refusal:
+                self._send()
         finally:
             self._link.close()
 
@@ -76,11 +79,11 @@ class CmcdLogAgent:
     def _wait(self) -> bool:
         """Nothing new in the log: what was read goes out, then some time passes. False to end."""
         self._send()
-        return not self._pause(LOOK_S)
+        return not (self._stop.is_set() or self._pause(LOOK_S))
 
     def _stand_by(self) -> None:
         """Reads no further while the server does not take what was read: the log keeps it."""
-        while self._link.waiting >= MOST_AHEAD and not self._pause(LOOK_S):
+        while self._link.waiting >= MOST_AHEAD and not self._stop.is_set() and not self._pause(LOOK_S):
             self._send()
 
     def _send(self) -> None:
@@ -94,10 +97,17 @@ class CmcdLogAgent:
                 self._put(rows)
             self._link.send()
         except LinkError as error:
-            _log.error("%s", error)
+            self._fail(error)
         if self.log.bad > self._told_bad:
             _log.warning("%d lines of %s cannot be read, the last: %s", self.log.bad, self._path, self.log.fault)
             self._told_bad = self.log.bad
+
+    def _fail(self, error: LinkError) -> None:
+        if error.lasting:
+            self.refusal = str(error)
+            self._stop.set()
+        else:
+            _log.error("%s", error)
 
     def _put(self, rows: list[Row]) -> None:
         accepted = check(Batch(self._link.source, 0, rows), self._wall())

@@ -25,7 +25,14 @@ _command = msgspec.json.Decoder(Command)
 
 
 class LinkError(TwinloopError):
-    """The server cannot be used as asked: a wrong address, a token that it refuses."""
+    """The server cannot be used as asked: a wrong address, a token that it refuses.
+
+    `lasting`: whoever asks is refused, and will be again until an admin changes that.
+    """
+
+    def __init__(self, text: str, *, lasting: bool = False) -> None:
+        super().__init__(text)
+        self.lasting = lasting
 
 
 @runtime_checkable
@@ -40,6 +47,11 @@ class LinkPort(Protocol):
     @property
     def acknowledged(self) -> int:
         """Batches that the server has."""
+        ...
+
+    @property
+    def accepted(self) -> int:
+        """Rows that the server has."""
         ...
 
     @property
@@ -87,6 +99,7 @@ class Link:
     def __init__(self, server: str, token: str, source: str, wall: Callable[[], float] = time.time) -> None:
         self.source = source
         self.acknowledged = 0
+        self.accepted = 0
         self.refused = 0
         self.given_up = 0
         self._wall = wall
@@ -110,7 +123,7 @@ class Link:
     def send(self) -> bool:
         """Sends what waits, oldest first, until the server does not take any more; True where all is acknowledged.
 
-        Raises LinkError where the token or a batch is refused for good.
+        Raises LinkError where the token is refused.
         """
         while self._waiting:
             sequence, batch = self._waiting[0]
@@ -126,6 +139,7 @@ class Link:
             else:
                 self.acknowledged += 1
                 told = answer.json()
+                self.accepted += told["accepted"]
                 if told["refused"]:
                     _log.warning("%d rows are refused, the first: %s", told["refused"], told["reasons"][0]["reason"])
             self._waiting.popleft()
@@ -155,7 +169,8 @@ class Link:
         except httpx.HTTPError as error:
             raise LinkError(f"{self._client.base_url}: {error}") from None
         if answer.status_code in (401, 403, 404):
-            raise LinkError(f"{str(self._client.base_url).rstrip('/')}{path} answers: {detail_of(answer)}")
+            text = f"{str(self._client.base_url).rstrip('/')}{path} answers: {detail_of(answer)}"
+            raise LinkError(text, lasting=answer.status_code != 404)
         return answer
 
 

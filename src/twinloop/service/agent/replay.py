@@ -26,7 +26,8 @@ class ReplayAgent:
 
     `speed` is how much faster time passes than when it was recorded. `shift`: the first row counts as measured when the
     replay begins, and the others as much later as they are sent; else times stay as they were recorded. While the
-    server does not take what is sent, the replay stands. `pause(seconds)` waits and gives True to end.
+    server does not take what is sent, the replay stands; where it refuses whoever sends it, the replay ends, and
+    `refusal` says why. `pause(seconds)` waits and gives True to end.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class ReplayAgent:
     ) -> None:
         self.sent = 0
         self.done = False
+        self.refusal = ""
         self._recording = recording
         self._link = link
         self._site = site
@@ -63,7 +65,7 @@ class ReplayAgent:
         return 1.0 if span_s <= 0 or self.done else min((self._until_s - self._first_s) / span_s, 1.0)
 
     def run(self) -> None:
-        """Replays to the end, and until everything is acknowledged, or until `stop`."""
+        """Replays to the end, and until everything is acknowledged, or until `stop` or a refusal."""
         try:
             while not (self._step() or self._pause(STEP_S)):
                 pass
@@ -75,7 +77,7 @@ class ReplayAgent:
         self._stop.set()
 
     def _step(self) -> bool:
-        """Sends what has come to pass since the last step; True once all is over and acknowledged."""
+        """Sends what has come to pass since the last step; True once all is over and acknowledged, or refused."""
         self._steps += 1
         try:
             if self._site is not None and self._steps % _PLAN_EVERY_STEPS == 1:
@@ -84,8 +86,11 @@ class ReplayAgent:
                 self._go_on()
             self.done = self._link.send() and self._until_s > self._last_s
         except LinkError as error:
-            _log.error("%s", error)
-        return self.done
+            if error.lasting:
+                self.refusal = str(error)
+            else:
+                _log.error("%s", error)
+        return self.done or bool(self.refusal)
 
     def _go_on(self) -> None:
         """Sends what has come to pass since the last time, to this moment and with it."""

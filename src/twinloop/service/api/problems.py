@@ -146,6 +146,8 @@ def add_problems(app: FastAPI) -> None:
         status = error.status_code if isinstance(error, HTTPException) else 500
         detail = str(error.detail) if isinstance(error, HTTPException) else ""
         headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        if status == 404 and detail == "Not Found":
+            detail = f"nothing is at {request.url.path}"
         if status in (404, 405):
             try:
                 app.state.guard.admit(request.scope)

@@ -61,6 +61,7 @@ async def system(request: Request, _: Annotated[Identity, Depends(Requires(Permi
         "mode_said": platform.acting.authority.said,
         "since_s": platform.started_s,
         "now_s": platform.clock(),
+        "machine_ahead_s": platform.wall() - platform.clock(),
         "slot": runner.slot,
         "slot_s": runner.scenario_slot_s,
         "deadline_s": runner.pace.deadline_s,

@@ -11,6 +11,12 @@ from twinloop.service.intake.clocks import SourceClock
 MOST_SOURCES = 10_000
 MOST_GAPS = 256
 
+MOST_SHIFT_S = 86_400.0
+"""Times are shifted by at most so much: a clock that is further off says nothing about when something was measured."""
+
+MOST_JUMP = 10_000
+"""A sequence number that is further from the highest one is of a new numbering, and nothing counts as missing."""
+
 
 @dataclass
 class SourceState:
@@ -20,6 +26,7 @@ class SourceState:
     came, by both clocks. None: it never said when it sent. `skewed` counts batches whose times were corrected.
 
     `gaps` holds [first, last] of sequence numbers that were passed over and have not come; `missing` counts them all.
+    `renumbered` counts how often the numbers began anew: `highest` is of the last numbering.
     """
 
     source: str
@@ -29,6 +36,7 @@ class SourceState:
     duplicates: int = 0
     disordered: int = 0
     missing: int = 0
+    renumbered: int = 0
     skewed: int = 0
     bytes: int = 0
     highest: int = -1
@@ -48,7 +56,9 @@ class Ledger:
         self._lock = threading.Lock()
 
     def sent(self, source: str, now_s: float, sent_s: float | None, size_bytes: int, tolerance_s: float) -> float:
-        """Notes that something came. Returns by how many seconds its times are to be shifted, 0 within tolerance."""
+        """Notes that something came. Returns by how many seconds its times are to be shifted, 0 within tolerance and
+        beyond `MOST_SHIFT_S`.
+        """
         with self._lock:
             state = self._state(source, now_s)
             state.last_s = now_s
@@ -59,6 +69,7 @@ class Ledger:
             clock = self._clocks.setdefault(source, SourceClock())
             shift_s = clock.shift(now_s, state.lag_s, tolerance_s)
             state.skew_s = shift_s or clock.off_s
+            shift_s = shift_s if abs(shift_s) <= MOST_SHIFT_S else 0.0
             state.skewed += shift_s != 0.0
             return shift_s
 
@@ -71,12 +82,15 @@ class Ledger:
             state.batches += 1
             state.rows += rows
             state.refused_rows += refused
-            if sequence <= state.highest:
+            filled, jump = _filled(state.gaps, sequence), sequence - state.highest
+            if filled or -MOST_JUMP <= jump <= 0:
                 state.disordered += 1
-                state.missing -= _filled(state.gaps, sequence)
+                state.missing -= filled
                 return
-            if state.highest >= 0 and sequence > state.highest + 1:
-                state.missing += sequence - state.highest - 1
+            if state.highest >= 0 and abs(jump) > MOST_JUMP:
+                state.renumbered += 1
+            elif state.highest >= 0 and jump > 1:
+                state.missing += jump - 1
                 state.gaps.append((state.highest + 1, sequence - 1))
                 del state.gaps[:-MOST_GAPS]
             state.highest = sequence

@@ -128,6 +128,7 @@ class Runner:
         self.pace = pace or Pace()
         self.members = Members(scenario)
         self.timing = Timing()
+        self.window_timing = Timing()
         self.watcher: Watcher | None = None
         self.epoch_s = float(math.floor(clock()))
         self.slot = -1
@@ -405,7 +406,10 @@ class Runner:
         elif self._planning is None and slot >= self._next_window:
             self._next_window = slot + round(self.scenario.window / self.loop.slot_s)
             key = jax.random.fold_in(self._key, slot + _WINDOW_SALT)
-            self._planning = self._planner.submit(self.deciding.window, key, self.loop, self.state)
+            window, loop, state = self.deciding.window, self.loop, self.state
+            self._planning = self._planner.submit(
+                self.window_timing.measure, "window", lambda: window(key, loop, state)
+            )
 
     def _do_jobs(self) -> None:
         for _ in range(self._jobs.qsize()):

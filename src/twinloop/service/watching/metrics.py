@@ -1,4 +1,4 @@
-"""What Prometheus is told: intake, ages and fidelity of twins, how long parts of a slot take, decisions, sites."""
+"""What Prometheus is told: intake, ages and fidelity of twins, how long slots and windows take, decisions, sites."""
 
 from collections.abc import Iterator
 
@@ -12,6 +12,7 @@ from twinloop.service.live_platform import Platform
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.8, 1.0, 2.0, 5.0)
+_WINDOW_BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
 
 
 class Metrics:
@@ -26,8 +27,15 @@ class Metrics:
             registry=self._registry,
             buckets=_BUCKETS_S,
         )
+        self._windows = Histogram(
+            "twinloop_window_seconds",
+            "Duration of a window's decision, which is made beside the slots.",
+            registry=self._registry,
+            buckets=_WINDOW_BUCKETS_S,
+        )
         self._registry.register(_Read(platform))
         platform.runner.timing.observers.append(self._observe)
+        platform.runner.window_timing.observers.append(lambda _, seconds: self._windows.observe(seconds))
 
     def written(self) -> bytes:
         """Everything, in Prometheus' text format."""

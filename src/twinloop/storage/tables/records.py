@@ -5,11 +5,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, insert, or_, select, tuple_, update
 
 from twinloop.storage.database import Database
 from twinloop.storage.faults import Conflict
 from twinloop.storage.schema import RECORDS
+
+MOST_PRUNED = 1000
+"""Documents that one transaction removes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +117,32 @@ class Records:
         order = [RECORDS.c.updated_s.desc(), RECORDS.c.key.desc()]
         return self._list(_among(collection, state, tenant) + earlier, order, limit)
 
+    def prune(self, collection: str, most: int) -> int:
+        """Removes the documents that were changed longest ago but `most`, in small transactions; waits for them. Gives
+        how many went.
+        """
+        removed = 0
+        while step := self._database.submit(lambda connection: _remove_oldest(connection, collection, most)).result():
+            removed += step
+        return removed
+
     def _list(
         self, conditions: list[ColumnElement[bool]], order: Sequence[ColumnElement[Any]], limit: int
     ) -> list[Record]:
         query = select(RECORDS).where(*conditions).order_by(*order).limit(limit)
         with self._database.reading() as connection:
             return [Record(*row) for row in connection.execute(query)]
+
+
+def _remove_oldest(connection: Connection, collection: str, most: int) -> int:
+    there, age = RECORDS.c.collection == collection, (RECORDS.c.updated_s, RECORDS.c.key)
+    newest_gone = connection.execute(
+        select(*age).where(there).order_by(*(column.desc() for column in age)).offset(most).limit(1)
+    ).first()
+    if newest_gone is None:
+        return 0
+    gone = select(RECORDS.c.key).where(there, tuple_(*age) <= tuple_(*newest_gone)).order_by(*age).limit(MOST_PRUNED)
+    return connection.execute(delete(RECORDS).where(there, RECORDS.c.key.in_(gone))).rowcount
 
 
 def _is(collection: str, key: str) -> ColumnElement[bool]:

@@ -1,6 +1,7 @@
 """What the commands that ask a server share: how it is addressed, who asks, and what is said when it refuses."""
 
 import json
+import math
 import os
 import ssl
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -81,7 +82,7 @@ class ApiClient:
         self, method: str, path: str, *, query: Mapping[str, Any] | None = None, body: object = None
     ) -> dict[str, Any]:
         """What a route answers. Arguments of the query that are None are left out."""
-        answer = self._sent(method, path, query, {} if body is None else {"json": body})
+        answer = self._sent(method, path, query, {} if body is None else _content(body))
         try:
             return answer.json()
         except ValueError:
@@ -165,6 +166,13 @@ class ApiClient:
         ) from None
 
 
+def finite(value: float | None) -> float | None:
+    """A number of an option, for typer's `callback`; nan and inf are refused."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number; give one such as 2e6 or 0.5")
+    return value
+
+
 def printed(answer: object) -> None:
     """Prints an answer for programs."""
     typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
@@ -221,6 +229,17 @@ def secret_of(token: str, token_file: Path | None) -> str:
     if not token.isascii() or not token.isprintable() or " " in token:
         raise TwinloopError("the token holds odd characters; give it as it was printed, and nothing besides")
     return token
+
+
+def _content(body: object) -> dict[str, Any]:
+    """A body as JSON. Raises TwinloopError for what JSON cannot hold."""
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (ValueError, RecursionError) as error:
+        raise TwinloopError(
+            f"what is asked for cannot be written as JSON ({error}); give finite numbers and text in Unicode"
+        ) from None
+    return {"content": text, "headers": {"Content-Type": "application/json"}}
 
 
 def _given(query: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 from urllib.parse import quote
 
 import typer
@@ -15,6 +15,7 @@ from twinloop.cli.live.asking.client import (
     ServerOption,
     TokenFileOption,
     TokenOption,
+    finite,
     moment,
     plain,
     printed,
@@ -27,12 +28,16 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 NameArgument = Annotated[str, typer.Argument(help="Name of the slice's row in the scenario.")]
-TargetOption = Annotated[float | None, typer.Option("--target-bps", help="Downlink rate of every user, bit/s.")]
+TargetOption = Annotated[
+    float | None, typer.Option("--target-bps", callback=finite, help="Downlink rate of every user, bit/s.")
+]
 FloorOption = Annotated[
-    float | None, typer.Option("--floor-share", help="Share of every cell and server that is its own, 0 to 1.")
+    float | None,
+    typer.Option("--floor-share", callback=finite, help="Share of every cell and server that is its own, 0 to 1."),
 ]
 WeightOption = Annotated[
-    float | None, typer.Option("--weight", help="Worth of one satisfied user (who runs the network alone sets it).")
+    float | None,
+    typer.Option("--weight", callback=finite, help="Worth of one satisfied user (who runs the network alone sets it)."),
 ]
 ProfileOption = Annotated[
     Path | None, typer.Option("--profile", help="ServiceProfile in JSON (names of TS 28.541), in place of the rest.")
@@ -149,9 +154,13 @@ def _body(name: str | None, profile: Path | None, **promises: float | None) -> o
     if name is not None or given:
         raise typer.BadParameter("--profile says it all: leave out the name and the other promises")
     try:
-        return json.loads(profile.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(profile.read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except (OSError, ValueError, RecursionError) as error:
         raise typer.BadParameter(f"--profile {profile} is no JSON: {error}") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON; give a finite one, or null")
 
 
 def _row(one: dict[str, Any]) -> tuple[object, ...]:

@@ -19,6 +19,7 @@ from twinloop.cli.live.asking.client import (
 
 app = typer.Typer(name="token", help="Tokens of a running server: make, list and revoke them.", no_args_is_help=True)
 _HOUR_S = 3600.0
+_MOST_HOURS = 10 * 365 * 24
 
 
 @app.command("list")
@@ -60,7 +61,8 @@ def create(
         list[str] | None, typer.Option(help="A permission that is left of the role's; again for more. Else: all.")
     ] = None,
     hours: Annotated[
-        float | None, typer.Option(min=0.001, help="How long it holds; without an end if not given.")
+        float | None,
+        typer.Option(min=0.001, max=_MOST_HOURS, help="How long it holds; else without an end."),
     ] = None,
     server: ServerOption = SERVER,
     token: TokenOption = "",

@@ -19,6 +19,7 @@ from twinloop.cli.live.asking.client import (
     ServerOption,
     TokenFileOption,
     TokenOption,
+    finite,
     moment,
     plain,
     printed,
@@ -105,7 +106,8 @@ def get(
 ) -> None:
     """Show one twin: reported, emulated and desired, with age and fidelity beside every value."""
     _require_form(form, ("text", "json", "xml", "csv"))
-    client, path = ApiClient(server, token, token_file), f"/twins/{quote(kind, safe='')}/{quote(name, safe='')}"
+    path = _address(kind, name)
+    client = ApiClient(server, token, token_file)
     query = {"at": at, "revision": revision}
     if form in ("xml", "csv"):
         _write(client.text(path, FORMS[form], query), None)
@@ -191,7 +193,8 @@ def history(
     begin: Annotated[str, typer.Option("--from", help="Epoch seconds, RFC 3339, or -15min.")] = "-15min",
     end: Annotated[str, typer.Option("--to", help="As --from; this moment if not given.")] = "now",
     step_s: Annotated[
-        float | None, typer.Option("--step", min=0.001, help="Seconds that each value is a mean over.")
+        float | None,
+        typer.Option("--step", min=0.001, callback=finite, help="Seconds that each value is a mean over, at least."),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="text, json or csv.")] = "text",
     server: ServerOption = SERVER,
@@ -201,7 +204,8 @@ def history(
 ) -> None:
     """Show what one attribute of a twin was, as means over steps; what is not known is left out."""
     _require_form(form, ("text", "json", "csv"))
-    client, base = ApiClient(server, token, token_file), f"/twins/{quote(kind, safe='')}/{quote(name, safe='')}"
+    base = _address(kind, name)
+    client = ApiClient(server, token, token_file)
     query = {"attribute": attribute, "from": begin, "to": end, "step": step_s}
     if form == "csv":
         _write(client.text(f"{base}/history", FORMS["csv"], query), None)
@@ -213,6 +217,13 @@ def history(
     values = zip(told["time_s"], told["value"], strict=True)
     rows = [(moment(time_s), value) for time_s, value in values if value is not None]
     table(("from", f"#{attribute} [{told['unit']}]"), rows, "nothing is known of that time")
+
+
+def _address(kind: str, name: str) -> str:
+    """Path of one twin. Raises BadParameter for what no twin is called."""
+    if "/" in name:
+        raise typer.BadParameter(f"ID {name!r} is the name of no twin, for no name has a '/'; see twinloop twin list")
+    return f"/twins/{quote(kind, safe='')}/{quote(name, safe='')}"
 
 
 def _followed(client: ApiClient, query: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -139,6 +139,7 @@ class Slices:
             promises=self._promises(change, asked, who),
             profile=asked.profile,
             not_covered=list(asked.not_covered),
+            granted=self._granted(name),
         )
         with self._lock:
             judging = [one.tenant for one in self.orders.values() if one.state == "judging"]
@@ -207,6 +208,8 @@ class Slices:
         stands = bool(table.active[self._rows[order.slice]])
         if stands == (order.change == "create"):
             return f"slice {order.slice} {'stands already; adjust it' if stands else 'does not stand; create it first'}"
+        if self._granted(order.slice) != order.granted:
+            return f"slice {order.slice} is not whose it was when this was ordered; order again"
         entry = self._scenario.slices[self._rows[order.slice]]
         twins = [
             other.name
@@ -309,8 +312,15 @@ class Slices:
             over = max(len(alike) - MOST_ORDERS, 0)
             for name in [one.id for one in alike if one.state in ENDED][:over]:
                 del self.orders[name]
+        if order.check:
+            return
         kept = self._records.later(ORDERS, order.id, json.dumps(asdict(order)), state=order.state)
         kept.add_done_callback(_say_failure)
+
+    def _granted(self, name: str) -> str:
+        """Whose a slice is, and since when; "" where it is nobody's."""
+        grant = self._grants.get(name)
+        return "" if grant is None else f"{grant.tenant} {grant.since_s}"
 
     def _is_visible(self, name: str, tenant: str) -> bool:
         grant = self._grants.get(name)

@@ -57,6 +57,11 @@ class GrantLike(Protocol):
         """Who has it."""
         ...
 
+    @property
+    def since_s(self) -> float:
+        """Since when, epoch seconds."""
+        ...
+
 
 @runtime_checkable
 class GrantsPort(Protocol):
@@ -122,6 +127,7 @@ class Orderer:
 @dataclass
 class Order:
     """One order and its answer. `part` is the largest part of it that fits (1 is all), with its rate and floor.
+    `granted` says whose the slice was when it was ordered, and since when.
 
     `state`: judging, waiting (for consent), and the ends: feasible and infeasible (only asked whether), applied,
     refused (by the twins, or no longer possible), rejected (by a person), failed (could not be judged).
@@ -146,6 +152,7 @@ class Order:
     profile: dict[str, Any] | None = None
     not_covered: list[str] = field(default_factory=list[str])
     ended_s: float | None = None
+    granted: str = ""
 
     def event(self) -> Event:
         """The change, as a scenario would write it."""
@@ -154,6 +161,7 @@ class Order:
     def told(self, tenant: str) -> dict[str, Any]:
         """For who asks: a tenant learns of no other slice than its own."""
         told = asdict(self)
+        del told["granted"]
         if tenant and self.breaks and self.breaks != self.slice:
             told |= {"breaks": "another slice", "reason": _of_another(self)}
         return told

@@ -71,8 +71,8 @@ def mean_over(rows: ByRow) -> Estimate:
 
 
 def total_over(rows: ByRow) -> Estimate:
-    """The sum over rows; those of which nothing is known are taken to be like the others."""
-    return mean_over(rows).scaled(float(len(rows.value)))
+    """The sum over the rows of which something is known; the others lower the coverage."""
+    return mean_over(rows).scaled(float(rows.known.sum()))
 
 
 def ratio(above: Estimate, below: Estimate) -> Estimate:

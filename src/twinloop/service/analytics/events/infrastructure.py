@@ -70,9 +70,10 @@ def throughput_gauge(threshold_bps: float) -> str:
 def network_performance(scene: Scene, question: Question, identities: Identities) -> list[Finding]:
     """One item for each measure of the whole area.
 
-    NUM_OF_UE: the sum of the cells' `users`; confidence: within `precision.relative` or `precision.people`, what is
-    more. GNB_COMPUTING_USAGE: mean `utilisation` of the edge servers of its cells; within `precision.level_percent`.
-    GNB_ACTIVE_RATIO: share of its cells whose `load` was heard of; not foretold, for nothing tells an outage ahead.
+    NUM_OF_UE: the sum of the `users` of the cells that are known; confidence: within `precision.relative` or
+    `precision.people`, what is more. GNB_COMPUTING_USAGE: mean `utilisation` of the edge servers of its cells; within
+    `precision.level_percent`. GNB_ACTIVE_RATIO: share of its cells whose `load` was heard of; not foretold, for nothing
+    tells an outage ahead.
 
     Left out: memory, disks, successful sessions and handovers, which are not reported.
     """

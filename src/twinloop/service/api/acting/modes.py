@@ -1,13 +1,13 @@
 """What may be done without asking anybody: the mode, the limits of what is automatic, and the kill switch."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 
 from twinloop.errors import TwinloopError
-from twinloop.service.acting import Authority, Limits
+from twinloop.service.acting import Authority, Chosen, Limits
 from twinloop.service.api.context import platform_of
 from twinloop.service.api.problems import ProblemError, responses
 from twinloop.service.security import Audit, Identity, Permission, Requires
@@ -19,7 +19,7 @@ class ModeOrder(BaseModel):
     """How decisions are taken from now on."""
 
     model_config = ConfigDict(extra="forbid")
-    mode: Literal["advise", "act"]
+    mode: Chosen
 
 
 @router.get("/mode")

@@ -40,10 +40,16 @@ def history(
     ] = "-15min",
     end: Annotated[str, Query(alias="to", max_length=64, description="as `from`; this moment without it")] = "now",
     step: Annotated[
-        float | None, Query(gt=0, le=1e9, allow_inf_nan=False, description="seconds that each value is a mean over")
+        float | None,
+        Query(
+            gt=0,
+            le=1e9,
+            allow_inf_nan=False,
+            description="seconds that each value is a mean over; at least those between the frames kept of `from`",
+        ),
     ] = None,
 ) -> Response:
-    """What one attribute of a twin was, as means over steps: JSON or CSV by `Accept`."""
+    """What one attribute of a twin was, as means over steps of `step_s`: JSON or CSV by `Accept`."""
     media_type = accepted(request, (JSON, CSV))
     view, platform = seen(request, identity), platform_of(request)
     at = column_of(view, kind, attribute)
@@ -51,7 +57,7 @@ def history(
     from_s, to_s = time_s("from", begin, now_s), time_s("to", end, now_s)
     if to_s <= from_s:
         raise ProblemError(422, "from is not before to", "give an earlier from")
-    step_s = max(step or (to_s - from_s) / USUAL_POINTS, slot_s)
+    step_s = max(step or (to_s - from_s) / USUAL_POINTS, slot_s, platform.keeper.step_s(from_s))
     if (to_s - from_s) / step_s > MOST_POINTS:
         least_s = (to_s - from_s) / MOST_POINTS
         raise ProblemError(
