@@ -40,7 +40,8 @@ from twinloop.slicing import SliceSpec, SliceTable, create_slice, end_slice
 from twinloop.validation import granted
 
 _log = logging.getLogger("twinloop.slices")
-STANDING, ORDERS = "slices", "slice_orders"
+STANDING = "slices"
+ORDERS = "slice_orders"
 MOST_ORDERS = 200
 """Orders of one tenant, or of those who run the network, that are remembered, and as many checks of each."""
 MOST_REMEMBERED = 5_000
