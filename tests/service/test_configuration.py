@@ -51,7 +51,7 @@ def test_what_a_file_says_holds_unless_an_option_says_otherwise(tmp_path):
         ("[pace]\ndeadline_s = 2", "pace.deadline_s: input should be less than or equal to 1"),
         ("[pace]\ndedline_s = 0.5", "pace.dedline_s: there is no such field"),
         ("[keeping]\ntiers = [{step_s=5, keep_s=60},{step_s=1, keep_s=90}]", "tiers must go from fine to coarse"),
-        ("mode = 'halt'", "mode: input should be"),
+        ("mode = 'halted'", "mode: input should be"),
         ("[telemetry]\nendpoint = 'collector'", "telemetry.endpoint"),
         ("[oidc]\nissuer='x'\naudience=['y']\nroles={}\njwks='http://far.example/k'", "must be a file or an https"),
         ("port = ", "it is no TOML"),
