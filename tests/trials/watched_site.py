@@ -33,7 +33,7 @@ class WatchedSite:
     _over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Until it is over: reports a crowd of one slice, asks for commands, answers them."""
+        """Until it is over: reports its cells and a crowd of one slice, asks for commands, answers them."""
         while not self._over.wait(EVERY_S):
             try:
                 with self.server.client(self.server.reporter) as client:
@@ -46,7 +46,7 @@ class WatchedSite:
 
     def live(self, client: httpx.Client) -> None:
         """One round."""
-        self.say(client, rows=self.crowd())
+        self.say(client, rows=self.crowd() + self.cells())
         answer = client.get(f"/agents/{NAME}/command", params={"after": self.revision})
         assert answer.status_code in (200, 204, 503), answer.text
         if answer.status_code == 200:
@@ -72,6 +72,11 @@ class WatchedSite:
         values |= {"rate_bps": 5e6, "quality": 0.9, "delay_s": 0.1}
         about = {"kind": "user", "slice": "premium", "time_s": time.time(), "values": values}
         return [{"id": f"crowd{number}", **about} for number in range(CROWD)]
+
+    def cells(self) -> list[dict[str, Any]]:
+        """What the site says of its cells: who says nothing of them is silent, and asked nothing after a restart."""
+        about = {"kind": "cell", "time_s": time.time(), "values": {"load": 0.9}}
+        return [{"id": cell.name, **about} for cell in self.scenario.network.cells]
 
 
 @contextmanager
