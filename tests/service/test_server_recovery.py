@@ -67,7 +67,7 @@ def test_acknowledged_reports_survive_a_kill_before_and_after_a_snapshot(make_pl
 
     again = make_platform(killed(database, tmp_path / "killed"))
     again.prepare()
-    assert again.runner.slot == FIRST
+    assert again.runner.slot == again.decisions.recovered_slot == FIRST
     run(again, SECOND)
     run(platform, SECOND)
     assert known(again) == known(platform)

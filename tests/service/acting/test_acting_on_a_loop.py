@@ -1,5 +1,6 @@
 """Acting on a real loop that was built and not compiled: what was compiled for it before still fits it after."""
 
+import json
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from twinloop.network.formats import Rows
 from twinloop.scenario import build_live
 from twinloop.service.acting import Acting, ActingSettings, Blackout, DecisionError, Fate, Limits, Orders
 from twinloop.service.acting.acting import LoopGround
+from twinloop.service.acting.record import Decision, held_by
 from twinloop.service.live import Runner, Slot
 from twinloop.service.live.programs import Deciding
 from twinloop.service.records import Records
@@ -251,6 +253,34 @@ def test_a_site_is_silent_where_neither_its_cells_nor_its_servers_were_measured(
     picture.cells.slot[5, 1] = 70
     told = orders.reported_s(picture)
     assert told == {"west": float("-inf"), "centre": picture.time_s(95), "east": picture.time_s(70)}
+
+
+def test_after_a_restart_nothing_is_asked_before_the_loop_stands_on_what_was_asked_last(acting, runner):
+    first = acting()
+    stands = runner.state.standing
+    other = eqx.tree_at(lambda one: one.action.slice_bandwidth_hz, stands, stands.action.slice_bandwidth_hz * 0.5)
+    told = {"decision": "a", "slot": 3, "asked": held_by(other), "before": held_by(stands)}
+    first._records.put("acting", "begun", "{}")
+    first._records.put("standing", "asked", json.dumps(told))
+    again = acting()
+    assert again.dispatcher.begins_anew
+    again.decisions.recovered_slot = 3
+    assert lived(again, runner) is None, "what decides is not compiled yet, and the snapshot has less"
+    later = acting()
+    later.decisions.recovered_slot = 4
+    assert lived(later, runner) is not None, "the snapshot is newer than what was asked"
+
+
+def test_what_sites_confirmed_last_bounds_what_is_automatic(acting, runner):
+    here = acting()
+    site, held = next(iter(here.dispatcher.sites.values())), jax.device_get(runner.state.standing.action)
+    picture = runner._paint(3)
+    site.held = here.orders.write(held, 1, picture, 0.0, flows=False)[site.name].slices
+    shares = {pool: dict.fromkeys(told, 1.0) for pool, told in here.dispatcher.held(picture).items()}
+    decision = Decision("a", 0.0, 3, "waiting", "act", proposal=shares)
+    assert "with orders that have not arrived" in here.decisions._why_not(decision, 0.0, picture)
+    site.held = []
+    assert here.decisions._why_not(decision, 0.0, picture) == ""
 
 
 @pytest.mark.parametrize(("mode", "state"), [("act", "silent"), ("advise", "asked")])

@@ -79,23 +79,23 @@ class LoopGround:
             return future.result()
 
     def adopt(self, approved: Approved) -> tuple[int, int]:
-        """See `decisions.Ground`."""
+        """See `ports.Ground`."""
         runner = self._runner
         if runner.deciding is not None and runner.distrust:
             raise DecisionError(f"the twins are not trusted now: {runner.distrust}; try again when reports come")
         return self.stand_again(approved), int(runner.state.pending.revision) + 1
 
     def standing(self) -> Approved:
-        """See `decisions.Ground`."""
+        """See `ports.Ground`."""
         return self._runner.stands_on
 
     @property
     def slot(self) -> int:
-        """See `decisions.Ground`."""
+        """See `ports.Ground`."""
         return self._runner.slot
 
     def stand_again(self, before: Approved) -> int:
-        """See `decisions.Ground`. Raises DecisionError where nothing could be decided yet."""
+        """See `ports.Ground`. Raises DecisionError where nothing could be decided yet."""
         runner = self._runner
         if runner.deciding is None:
             raise DecisionError("what decides is still being compiled; try again in a minute")
@@ -105,11 +105,11 @@ class LoopGround:
         return code
 
     def now(self) -> tuple[Loop[Any], LoopState]:
-        """See `slices.Ground`."""
+        """See `slices.order.Ground`."""
         return self._runner.loop, self._runner.state
 
     def change_slices(self, table: SliceTable) -> None:
-        """See `slices.Ground`."""
+        """See `slices.order.Ground`."""
         self._runner.change_slices(table)
         self._moved()
 

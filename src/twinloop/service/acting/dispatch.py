@@ -111,7 +111,7 @@ class Dispatcher:
     """Keeps what every site shall do, hands it out when asked, and knows what the network as a whole follows.
 
     `halting` is called when the kill switch is pressed, by whoever has what was handed out on its way. `begins_anew`
-    until the first slot after a restart.
+    holds until the first slot after a restart.
     """
 
     def __init__(self, orders: Orders, clock: Callable[[], float], patience: Patience | None = None) -> None:
@@ -147,8 +147,8 @@ class Dispatcher:
     def mirrored(self, reported_s: Mapping[str, float], longest_s: Mapping[str, float], *, withhold: bool) -> None:
         """When each site's cells and servers were last measured, epoch seconds, and after how many seconds without it
         is silent. With `withhold` a silent site is handed nothing, and not waited for, until it is heard of again;
-        what was withheld from it is not handed out before, whoever may ask of it then. After a
-        restart (`begins_anew`) silent sites may have had something withheld.
+        what was withheld from it is not handed out before, whoever may ask of it then. After a restart
+        (`begins_anew`) that is so of every silent site, for something may have been withheld from it before.
         """
         now = self._clock()
         awake: list[Callable[[], None]] = []

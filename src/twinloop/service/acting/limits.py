@@ -22,6 +22,7 @@ COLLECTION, KEY = "acting", "authority"
 EVERY_SLICE = "*"
 HOUR_S = 3600.0
 _ROUNDED = 1e-3
+"""Shares of decisions and amounts of commands are rounded, so that they differ by less than this."""
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -84,8 +85,8 @@ class Limits(BaseModel):
     def why_not(self, decision: Decision, automatic: int, held: Mapping[str, Mapping[str, float]]) -> str:
         """Why a decision is not automatic, "" where it is.
 
-        `automatic`: how many were in the last hour. `held`: what each cell and server is known to do, by slice, as
-        share of the whole: where orders have not arrived, more changes at once than in the window alone.
+        `automatic`: how many were in the last hour. `held`: what sites confirmed last, by cell or server, then
+        slice, as share of the whole: where orders have not arrived, more changes at once than in the window alone.
         """
         bound = f"at once, more than the {self.largest_change:.0%} that may be moved without asking"
         if decision.largest_change > self.largest_change:

@@ -33,7 +33,9 @@ def decisions(
     after: Annotated[str | None, Query(max_length=128, description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> dict[str, Any]:
-    """Decisions, newest first, as far back as the database reaches; `next` goes on, null at the end."""
+    """Decisions, newest first, as far back as the database reaches; `next` goes on, null at the end. Of a kind or state
+    that is rare a page may have few, or none, before the end.
+    """
     decided = platform_of(request).decisions
     try:
         page, following = decided.page(limit, state=state, kind=kind, after=after)
